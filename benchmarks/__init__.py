@@ -1,0 +1,1 @@
+"""Benchmarks of django_sse beside its peers. See docs/benchmarks.md."""

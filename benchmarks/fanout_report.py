@@ -1,0 +1,175 @@
+"""From the runs of the fan-out benchmark to medians, tables and a plot."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import pairs, report
+from benchmarks.report import Spread, cell, rounded
+
+__all__ = [
+    "FLOOR",
+    "LABELS",
+    "ON_REDIS",
+    "PEER",
+    "Row",
+    "Run",
+    "cost_table",
+    "plot",
+    "summarize",
+    "table",
+]
+
+Run = dict[str, dict[str, Any]]
+
+#: The servers in the order of the table, with the name that they have there.
+LABELS = {
+    "floor": "bare Python protocol on uvloop (the floor)",
+    "django_sse": "**django_sse** without history, uvicorn",
+    "django_sse-history": "**django_sse** with history, uvicorn",
+    "django_sse-stock": "django_sse, Django's stock handler, uvicorn",
+    "django_sse-generator": "django_sse, generator style, uvicorn",
+    "django_sse-daphne": "django_sse, daphne",
+    "django_sse-redis": "django_sse, Redis layer, uvicorn",
+    "django_sse-redis-history": "django_sse with history, Redis layer and store, uvicorn",
+    "sse-starlette": "sse-starlette, uvicorn",
+    "django-eventstream": "django-eventstream, uvicorn",
+    "django-eventstream-daphne": "django-eventstream, daphne",
+}
+FLOOR, PEER = "floor", "django-eventstream"
+#: What needs a Redis server.
+ON_REDIS = ("django_sse-redis", "django_sse-redis-history")
+
+
+class Row(NamedTuple):
+    """One server over all runs."""
+
+    paced: Spread
+    cpu: Spread
+    burst: Spread
+    to_floor: Spread | None
+    to_peer: Spread | None
+    faults: dict[str, int]
+    burst_lost: float
+
+
+def summarize(runs: list[Run]) -> dict[str, Row]:
+    """Return a row for each server; a ratio is taken within each run, then over the runs."""
+    return {name: _summarize(name, runs) for name in LABELS if name in runs[0]}
+
+
+def _summarize(name: str, runs: list[Run]) -> Row:
+    def spread(part: str, key: str) -> Spread:
+        return Spread.of([run[name][part][key] for run in runs])
+
+    def ratio(other: str) -> Spread | None:
+        if other not in runs[0]:
+            return None
+        return Spread.of([_rate(run, name) / _rate(run, other) for run in runs])
+
+    bursts = [run[name]["burst"] for run in runs]
+    return Row(
+        paced=spread("paced", "deliveries_per_second"),
+        cpu=spread("paced", "cpu_us_per_delivery"),
+        burst=spread("burst", "deliveries_per_second"),
+        to_floor=ratio(FLOOR),
+        to_peer=ratio(PEER),
+        faults={
+            fault: sum(run[name]["paced"][fault] for run in runs)
+            for fault in ("lost", "repeated", "reordered")
+        },
+        burst_lost=sum(b["lost"] for b in bursts) / sum(b["expected"] for b in bursts),
+    )
+
+
+def _rate(run: Run, name: str) -> float:
+    return float(run[name]["paced"]["deliveries_per_second"])
+
+
+def table(rows: dict[str, Row]) -> str:
+    """Return the rows as a Markdown table."""
+    head = [
+        "",
+        "deliveries a second, paced",
+        "of the floor",
+        "times django-eventstream",
+        "server CPU, µs a delivery",
+        "lost, repeated, reordered",
+        "burst: deliveries a second",
+        "burst: lost",
+    ]
+    return report.table(head, (_cells(name, row) for name, row in rows.items()))
+
+
+def _cells(name: str, row: Row) -> list[str]:
+    return [
+        LABELS[name],
+        cell(row.paced, rounded),
+        cell(row.to_floor, "{:.0%}".format),
+        cell(row.to_peer, "{:.1f}".format),
+        cell(row.cpu, "{:.1f}".format),
+        ", ".join(map(str, row.faults.values())),
+        cell(row.burst, rounded),
+        f"{row.burst_lost:.0%}" if row.burst_lost else "0",
+    ]
+
+
+def cost_table(costs: dict[str, pairs.Cost]) -> str:
+    """Return the costs of history as a Markdown table."""
+    head = ["with history, of without", "deliveries a second", "server CPU a delivery"]
+    rows = [
+        [pairs.LABELS[name], cell(cost.rate, "{:.0%}".format), cell(cost.cpu, "{:.0%}".format)]
+        for name, cost in costs.items()
+    ]
+    return report.table(head, rows)
+
+
+def plot(rows: dict[str, Row], title: str, paths: list[Path]) -> None:
+    """Draw the paced rate and the CPU time of each server, with the spread of the runs."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    # The text of an SVG stays text, and two runs of the same figures give the same file.
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fanout", "font.size": 10})
+    names = list(reversed(rows))
+    figure, axes = plt.subplots(
+        1, 2, sharey=True, figsize=(11, 0.5 * len(names) + 1.6), layout="constrained"
+    )
+    panels = (
+        ("deliveries a second, paced (more is better)", "paced", rounded),
+        ("server CPU, µs a delivery (less is better)", "cpu", "{:.1f}".format),
+    )
+    for axis, (label, field, write) in zip(axes, panels, strict=True):
+        spreads = [getattr(rows[name], field) for name in names]
+        medians = [spread.median for spread in spreads]
+        around = [
+            [spread.median - spread.least for spread in spreads],
+            [spread.most - spread.median for spread in spreads],
+        ]
+        bars = axis.barh(
+            [LABELS[name].replace("**", "") for name in names],
+            medians,
+            xerr=around,
+            color=[_color(name) for name in names],
+            error_kw={"ecolor": "#1f2933", "capsize": 3, "linewidth": 1},
+        )
+        # Beside the end of the spread, not of the bar: they would lie over each other.
+        texts = [write(median) for median in medians]
+        axis.bar_label(bars, texts, padding=5)
+        axis.set_xlabel(label)
+        axis.set_xlim(0, 1.2 * max(spread.most for spread in spreads))
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(axis="y", length=0)
+        axis.locator_params(axis="x", nbins=6)
+    axes[0].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    figure.suptitle(title)
+    for path in paths:
+        figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else {})
+    plt.close(figure)
+
+
+def _color(name: str) -> str:
+    if name == FLOOR:
+        return "#c8ccd0"
+    return "#2a78b5" if name.startswith("django_sse") else "#8f9aa5"

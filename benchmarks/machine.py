@@ -1,0 +1,69 @@
+"""What a benchmark ran on: figures mean nothing without it."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from benchmarks.process import ROOT
+
+__all__ = ["describe"]
+
+_DISTRIBUTIONS = (
+    "django-channels-sse",
+    "Django",
+    "channels",
+    "channels-redis",
+    "redis",
+    "psycopg",
+    "asgiref",
+    "django-eventstream",
+    "sse-starlette",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "daphne",
+    "Twisted",
+)
+
+
+def describe() -> dict[str, Any]:
+    """Return the machine, the versions, the commit and the time, for the report."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+        "commit": _commit(),
+        "cpu": _value(Path("/proc/cpuinfo"), "model name"),
+        "cores": os.cpu_count(),
+        "memory_gb": round(int(_value(Path("/proc/meminfo"), "MemTotal").split()[0]) / 2**20),
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "load_average": round(os.getloadavg()[0], 2),
+        "versions": {name: _version(name) for name in _DISTRIBUTIONS},
+    }
+
+
+def _value(path: Path, name: str) -> str:
+    for line in path.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return "0 (unknown)"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,81 @@
+"""The publisher inside a server's process, and the control connection that drives it."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from benchmarks.events import make_event
+
+__all__ = ["Counts", "Publish", "connect"]
+
+#: Publishes one event to the one group, the way that the server's documentation shows.
+Publish = Callable[[dict[str, Any]], Awaitable[None]]
+
+#: Returns what the server has counted, each under its name.
+Counts = Callable[[], dict[str, int]]
+
+
+class _Publisher(asyncio.Protocol):
+    """
+    Takes one command a line, and answers "done" when the last event has been published.
+
+    ``paced FIRST COUNT``: publish COUNT events, numbered from FIRST on, each when the one before
+    has been acknowledged by a line ``ack``.
+
+    ``burst FIRST COUNT``: publish them without a pause.
+
+    ``counts`` is answered at once, by one line of JSON.
+    """
+
+    def __init__(self, publish: Publish, counts: Counts, greeting: dict[str, Any]) -> None:
+        self._publish = publish
+        self._counts = counts
+        self._greeting = greeting
+        self._buffer = b""
+        self._acknowledged = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass.
+        self._write_json(self._greeting)
+
+    def _write_json(self, value: object) -> None:
+        self._transport.write(json.dumps(value).encode() + b"\n")
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            name, *numbers = line.split()
+            if name == b"ack":
+                self._acknowledged.set()
+            elif name == b"counts":
+                self._write_json(self._counts())
+            else:
+                run = self._paced if name == b"paced" else self._burst
+                self._task = asyncio.create_task(run(*map(int, numbers)))
+
+    async def _paced(self, first: int, count: int) -> None:
+        for seq in range(first, first + count):
+            self._acknowledged.clear()
+            await self._publish(make_event(seq))
+            await self._acknowledged.wait()
+        self._transport.write(b"done\n")
+
+    async def _burst(self, first: int, count: int) -> None:
+        for seq in range(first, first + count):
+            await self._publish(make_event(seq))
+        self._transport.write(b"done\n")
+
+
+async def connect(
+    control: socket.socket,
+    publish: Publish,
+    greeting: dict[str, Any],
+    counts: Counts = dict,
+) -> None:
+    """Serve the control connection *control* on the running loop; *greeting* is sent first."""
+    loop = asyncio.get_running_loop()
+    control.setblocking(False)
+    await loop.create_unix_connection(lambda: _Publisher(publish, counts, greeting), sock=control)

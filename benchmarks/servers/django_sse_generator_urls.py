@@ -1,0 +1,20 @@
+"""A view of this package in generator style."""
+
+from collections.abc import AsyncIterator
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest
+from django.urls import path
+
+from django_sse import ServerSentEvent, event_stream, subscribe
+
+
+@login_required
+@event_stream
+async def events(request: HttpRequest) -> AsyncIterator[ServerSentEvent]:
+    async with subscribe("ticks") as ticks:
+        async for event in ticks:
+            yield event
+
+
+urlpatterns = [path("events", events)]

@@ -1,0 +1,16 @@
+"""A view of this package in handler style."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest
+from django.urls import path
+
+from django_sse import EventStream, event_stream
+
+
+@login_required
+@event_stream
+async def events(request: HttpRequest, stream: EventStream) -> None:
+    await stream.subscribe("ticks")
+
+
+urlpatterns = [path("events", events)]

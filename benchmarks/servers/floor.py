@@ -1,0 +1,52 @@
+"""
+The floor: the least that an event can cost in Python on uvloop.
+
+A protocol that answers anything with an endless chunked response. An event is encoded once, and
+written once to each connection. No HTTP parser, no ASGI, no framework, no slow clients.
+"""
+
+import asyncio
+import json
+import socket
+from typing import Any, cast
+
+from benchmarks import publisher
+
+__all__ = ["serve"]
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"Content-Type: text/event-stream\r\n"
+    b"Cache-Control: no-store\r\n"
+    b"Transfer-Encoding: chunked\r\n"
+    b"\r\n"
+)
+_connections: set[asyncio.Transport] = set()
+
+
+class _Stream(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass.
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(_HEAD)
+        _connections.add(self._transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        _connections.discard(self._transport)
+
+
+async def _publish(data: dict[str, Any]) -> None:
+    frame = b"data: %s\n\n" % json.dumps(data, separators=(",", ":")).encode()
+    chunk = b"%x\r\n%s\r\n" % (len(frame), frame)
+    for connection in _connections:
+        connection.write(chunk)
+
+
+async def serve(listening: socket.socket, control: socket.socket) -> None:
+    """Serve on *listening* for ever."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Stream, sock=listening, backlog=4_096)
+    greeting = {"port": listening.getsockname()[1], "headers": {}}
+    await publisher.connect(control, _publish, greeting)
+    await server.serve_forever()

@@ -1,0 +1,68 @@
+"""The command that fills the demo's database."""
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from demo_project.accounts import ADMIN, PEOPLE
+from demo_project.board.models import Announcement
+from demo_project.builds.runner import interrupt_abandoned
+from demo_project.inbox.models import Note
+from demo_project.inbox.services import send_note
+
+ANNOUNCEMENTS = [
+    (
+        "Edit me in the admin",
+        "Open the admin in a second window, change this text and save it. It changes here, and on"
+        " every other page that shows the board, as soon as the transaction is committed.",
+    ),
+    (
+        "Streams hold no thread and no database connection",
+        "Django answers the request and is done with it. However many tabs you open, the metrics"
+        " page counts the same handful of threads.",
+    ),
+    (
+        "Stop the server and start it again",
+        "The dot at the top turns to amber. When the server is back, each page connects again by"
+        " itself and is brought up to date.",
+    ),
+]
+NOTES = [
+    ("grace", "ada", "The compiler is done. It even corrects my spelling."),
+    ("alan", "ada", "Could your engine decide whether it will ever stop?"),
+    ("ada", "grace", "I wrote the program. Now I only need the machine."),
+]
+
+
+class Command(BaseCommand):
+    """Creates what is missing, and prints the logins. It may be run any number of times."""
+
+    help = "Create announcements, users and notes for the demo, and print the logins."
+
+    @transaction.atomic
+    def handle(self, *args, **options):
+        users = {name: self._user(name, password) for name, password in PEOPLE}
+        self._user(*ADMIN, is_staff=True, is_superuser=True)
+        for title, body in reversed(ANNOUNCEMENTS):
+            if not Announcement.objects.filter(title=title).exists():
+                Announcement.objects.create(title=title, body=body)
+        for sender, recipient, body in NOTES:
+            note = Note(sender=users[sender], recipient=users[recipient], body=body)
+            if not note.recipient.notes.filter(sender=note.sender, body=body).exists():
+                send_note(note)
+        # No server is running: what was running with the last one is not any more.
+        interrupt_abandoned()
+        self._print_logins()
+
+    def _user(self, name, password, **flags):
+        user, _ = get_user_model().objects.get_or_create(username=name, defaults=flags)
+        if not user.check_password(password):
+            user.set_password(password)
+            user.save()
+        return user
+
+    def _print_logins(self):
+        self.stdout.write(self.style.SUCCESS("The demo's data is there. Logins:"))
+        self.stdout.write(f"  {ADMIN[0]} / {ADMIN[1]}   for /admin/ and the staff's inbox")
+        for name, password in PEOPLE:
+            self.stdout.write(f"  {name} / {password}")

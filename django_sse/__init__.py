@@ -1,0 +1,34 @@
+"""Server-sent events for Django, on Channels."""
+
+from django_sse.decorators import event_stream
+from django_sse.events import ServerSentEvent
+from django_sse.http import EventStreamResponse
+from django_sse.publishing import abroadcast, apublish, broadcast, publish
+from django_sse.signals import (
+    event_published,
+    event_sent,
+    events_dropped,
+    stream_closed,
+    stream_opened,
+)
+from django_sse.streams import EventStream
+from django_sse.subscriptions import subscribe
+from django_sse.views import EventStreamView
+
+__all__ = [
+    "EventStream",
+    "EventStreamResponse",
+    "EventStreamView",
+    "ServerSentEvent",
+    "abroadcast",
+    "apublish",
+    "broadcast",
+    "event_published",
+    "event_sent",
+    "event_stream",
+    "events_dropped",
+    "publish",
+    "stream_closed",
+    "stream_opened",
+    "subscribe",
+]

@@ -1,0 +1,134 @@
+"""Telling the channel layer of what a store has taken."""
+
+import asyncio
+import collections
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django_sse import loops
+from django_sse.envelope import join, to_message
+from django_sse.history import Entry
+from django_sse.metrics import metrics
+from django_sse.sending import send
+from django_sse.stores import get_store
+from django_sse.threads import new_context
+
+__all__ = ["Announcements", "announce"]
+
+logger = logging.getLogger("django.sse")
+
+# Beyond this many the oldest are left to be found in the store.
+_MAX_WAITING = 10_000
+# How many events one message may carry, and how many bytes of data.
+_MAX_JOINED = 100
+_MAX_BYTES = 65_536
+# How long what is in no history may wait for what was published before it.
+_SETTLE_SECONDS = 1.0
+# An entry's number that has so many for a divisor is the sign to trim its group.
+_TRIM_EVERY = 100
+
+
+class Announcements:
+    """
+    Entries on their way to the channel layer, from code that does not wait for it.
+
+    Those of one group that come faster than the layer takes them share a message: a burst costs
+    the layer, and each worker that reads it, little more than one event.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._waiting: collections.deque[Entry] = collections.deque(maxlen=_MAX_WAITING)
+        self._is_working = False
+        self._added = 0
+        # Who waits until so many have been announced.
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+
+    def _reset_if_forked(self) -> None:
+        if self._pid != os.getpid():
+            self._reset()  # What waits in the parent is the parent's.
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Announce *entries* soon, on the publishing loop; never wait."""
+        self._reset_if_forked()
+        with self._lock:
+            for entry in entries:
+                self._waiting.append(entry)
+                self._added += 1
+            must_start, self._is_working = not self._is_working, True
+        if must_start:
+            loops.post("publish", self._work(), new_context())
+
+    async def _work(self) -> None:
+        try:
+            while entries := self._take():
+                await announce(entries)
+                self._tell(self._added - len(self._waiting))
+        except BaseException:
+            self._is_working = False
+            self.add(())  # The loop ends: another takes over.
+            raise
+
+    async def settled(self) -> None:
+        """Wait, a second at most, until what has been added by now has been announced."""
+        if self._pid != os.getpid() or not self._is_working:
+            return
+        announced = asyncio.get_running_loop().create_future()
+        self._waiters.append((self._added, announced))
+        await asyncio.wait({announced}, timeout=_SETTLE_SECONDS)
+
+    def _tell(self, count: int) -> None:
+        for waiter in [waiter for waiter in self._waiters if waiter[0] <= count]:
+            self._waiters.remove(waiter)
+            _, announced = waiter
+            with contextlib.suppress(RuntimeError):  # Its loop has ended.
+                announced.get_loop().call_soon_threadsafe(_set, announced)
+
+    def _take(self) -> list[Entry]:
+        with self._lock:
+            count = min(len(self._waiting), _MAX_JOINED)
+            self._is_working = count > 0
+            return [self._waiting.popleft() for _ in range(count)]
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def announce(entries: Sequence[Entry]) -> None:
+    """Send *entries* to the channel layer now, then trim their groups if it is time."""
+    await send(list(_joined(entries)))
+    store = get_store()
+    for entry in entries:
+        if store is not None and entry.number % _TRIM_EVERY == 0:
+            try:
+                await store.atrim(entry.group)
+            except Exception as error:
+                metrics.store_errors += 1
+                logger.warning("A history was not trimmed: %s: %s", type(error).__name__, error)
+
+
+def _joined(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+    """Yield messages that carry *entries*, each some of one group, in order."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    sizes: dict[str, int] = {}
+    for entry in entries:
+        message = to_message(entry)
+        size = len(message["data"])
+        waiting = groups.setdefault(entry.group, [])
+        if waiting and sizes[entry.group] + size > _MAX_BYTES:
+            yield join(waiting)
+            waiting.clear()
+        sizes[entry.group] = size + (sizes[entry.group] if waiting else 0)
+        waiting.append(message)
+    for waiting in groups.values():
+        yield join(waiting)

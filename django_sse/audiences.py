@@ -1,0 +1,183 @@
+"""Streams that are in the same groups, and so get the same bytes."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+from django_sse.envelope import Delivery
+from django_sse.events import ServerSentEvent
+from django_sse.places import Place
+from django_sse.positions import Position
+
+__all__ = ["Audience", "Audiences", "Batch", "Item", "Member", "deliver", "groups_of"]
+
+logger = logging.getLogger("django.sse")
+
+
+class Item(NamedTuple):
+    """One event for readers at one place: what it is, and the id that it has there."""
+
+    delivery: Delivery
+    id_line: bytes = b""
+
+    @property
+    def frame(self) -> bytes:
+        """The bytes of the event."""
+        return self.id_line + self.delivery.frame
+
+    @property
+    def event(self) -> ServerSentEvent:
+        """The event, with its id if it has one."""
+        if not self.id_line:
+            return self.delivery.event
+        return self.delivery.event_with(self.id_line, self.id_line[4:-1].decode())
+
+
+class Batch:
+    """
+    The events of one tick for one audience, in order.
+
+    Attributes:
+        items: Each with the id of the place behind it.
+        before: The place before the first of them; None for events that are in no history.
+    """
+
+    __slots__ = ("_frames", "before", "items")
+
+    def __init__(self, items: list[Item], before: Place | None = None) -> None:
+        self.items = items
+        self.before = before
+        self._frames: bytes | None = None
+
+    @property
+    def frames(self) -> bytes:
+        """All frames, joined once however many streams write them."""
+        if self._frames is None:
+            parts: list[bytes] = []
+            for delivery, id_line in self.items:
+                parts += (id_line, delivery.frame)
+            self._frames = b"".join(parts)
+        return self._frames
+
+
+class Member(Protocol):
+    """A stream or a subscription, as the hub sees it."""
+
+    audience: "Audience | None"
+
+    def take(self, batch: Batch) -> None:
+        """Take over the events of *batch*, without waiting."""
+
+
+class Audience:
+    """
+    The members that are in exactly these groups.
+
+    Attributes:
+        members: All of them.
+        live: Those that are at the audience's place and are handed each event as it comes; the
+            others are on their way there.
+        place: How far the audience has come, with the events of this tick.
+    """
+
+    __slots__ = ("_before", "_pending", "groups", "live", "members", "place")
+
+    def __init__(self, groups: frozenset[str], place: Place | None = None) -> None:
+        self.groups = groups
+        self.members: set[Member] = set()
+        self.live: set[Member] = set()
+        self.place = place or Place({})
+        self._pending: list[Item] = []
+        self._before: Place | None = None
+
+    def put(self, delivery: Delivery) -> bool:
+        """Add to the events of this tick. Return whether it is the first of them."""
+        has_number = delivery.number is not None
+        before = self.place.copy() if has_number and self._before is None else self._before
+        if not self.place.take(delivery, self.groups):
+            return False
+        self._before = before
+        self._pending.append(Item(delivery, self.place.id_line if has_number else b""))
+        return len(self._pending) == 1
+
+    def flush(self) -> None:
+        """Hand this tick's events to every member that is live, to others what no store has."""
+        if self._pending:
+            batch = Batch(self._pending, self._before)
+            self._pending, self._before = [], None
+            behind = self.members - self.live
+            deliver(batch, self.live)
+            if behind and (loose := [i for i in batch.items if i.delivery.number is None]):
+                deliver(Batch(loose), behind)
+
+
+def deliver(batch: Batch, members: Iterable[Member]) -> None:
+    """Hand *batch* to *members*; one that ends meanwhile leaves its audience, hence the copy."""
+    for member in tuple(members):
+        try:
+            member.take(batch)
+        except Exception:  # The others must not lose their events with it.
+            logger.exception("Events could not be handed to %r.", member)
+
+
+_NO_GROUPS: frozenset[str] = frozenset()
+
+
+def groups_of(member: Member) -> frozenset[str]:
+    """Return the groups that *member* is in."""
+    return member.audience.groups if member.audience is not None else _NO_GROUPS
+
+
+class Audiences:
+    """All the audiences of a hub."""
+
+    def __init__(self, positions: Callable[[Iterable[str]], Mapping[str, Position]]) -> None:
+        self._positions = positions  # Returns how far the hub has come in some groups.
+        self._by_groups: dict[frozenset[str], Audience] = {}
+        self._by_group: dict[str, set[Audience]] = {}
+
+    def of(self, group: str) -> Iterable[Audience]:
+        """Return those that *group* is a part of."""
+        return self._by_group.get(group, ())
+
+    def at(self, groups: frozenset[str]) -> Audience | None:
+        """Return the one of exactly these *groups*, if there is one."""
+        return self._by_groups.get(groups)
+
+    def __iter__(self) -> Iterator[Audience]:
+        return iter(self._by_groups.values())
+
+    def place(self, member: Member, groups: frozenset[str]) -> None:
+        """Put *member* before the events of *groups*, and of these only; live, if it was."""
+        old = member.audience
+        is_live = old is None or member in old.live
+        if old is not None:
+            old.live.discard(member)
+            old.members.discard(member)
+            if not old.members:
+                self._forget(old)
+        new = self._at(groups) if groups else None
+        member.audience = new
+        if new is not None:
+            new.members.add(member)
+            if is_live:
+                new.live.add(member)
+                if old is not None:
+                    new.place.merge(old.place)
+
+    def _at(self, groups: frozenset[str]) -> Audience:
+        audience = self._by_groups.get(groups)
+        if audience is None:
+            audience = Audience(groups, Place(self._positions(groups)))
+            self._by_groups[groups] = audience
+            for group in groups:
+                self._by_group.setdefault(group, set()).add(audience)
+        return audience
+
+    def _forget(self, audience: Audience) -> None:
+        del self._by_groups[audience.groups]
+        for group in audience.groups:
+            audiences = self._by_group[group]
+            audiences.discard(audience)
+            if not audiences:
+                del self._by_group[group]

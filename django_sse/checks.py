@@ -1,0 +1,130 @@
+"""System checks: what is misconfigured, before the first request."""
+
+from typing import Any
+
+from channels.layers import InMemoryChannelLayer
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+
+from django_sse.conf import get_settings
+from django_sse.layers import get_layer, has_layer
+from django_sse.stores import get_store
+
+__all__ = [
+    "check_asgi",
+    "check_channel_layer",
+    "check_process_count",
+    "check_settings",
+    "check_store",
+    "check_store_is_shared",
+]
+
+
+@register()
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """``DJANGO_SSE`` has a key that is unknown, or a value that breaks its rule."""
+    try:
+        get_settings()
+    except ImproperlyConfigured as error:
+        return [
+            Error(
+                str(error),
+                hint="docs/reference/settings.md lists every setting with its rule.",
+                id="django_sse.E001",
+            )
+        ]
+    return []
+
+
+@register()
+def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
+    """There is no channel layer for the groups."""
+    try:
+        alias, exists = get_settings().channel_layer, has_layer()
+    except ImproperlyConfigured:
+        return []  # check_settings() tells.
+    if exists:
+        return []
+    return [
+        Warning(
+            f"There is no channel layer {alias!r}, so that streams can have no groups, and"
+            " nothing can be published.",
+            hint=f"Add {alias!r} to CHANNEL_LAYERS.",
+            id="django_sse.W001",
+        )
+    ]
+
+
+@register()
+def check_store(**kwargs: Any) -> list[CheckMessage]:
+    """The store of the events' history cannot be made, or finds something wrong itself."""
+    try:
+        get_settings()
+    except ImproperlyConfigured:
+        return []  # check_settings() tells.
+    try:
+        store = get_store()
+    except ImproperlyConfigured as error:
+        return [
+            Error(
+                str(error),
+                hint="docs/reference/stores.md lists the stores with their options.",
+                id="django_sse.E002",
+            )
+        ]
+    return [] if store is None else store.check()
+
+
+@register()
+def check_store_is_shared(**kwargs: Any) -> list[CheckMessage]:
+    """The channel layer reaches other processes, and the store does not."""
+    try:
+        layer, store = get_layer(), get_store()
+    except ImproperlyConfigured:
+        return []  # check_settings(), check_channel_layer() or check_store() tells.
+    if isinstance(layer, InMemoryChannelLayer) or store is None or store.is_shared:
+        return []
+    name = type(store).__name__
+    return [
+        Error(
+            f"The channel layer reaches other processes, and the {name} is of one process: streams"
+            " would take the events that others publish for a history that was lost.",
+            hint="Set DJANGO_SSE['STORE'] to a RedisStore or a DatabaseStore, or to None.",
+            id="django_sse.E003",
+        )
+    ]
+
+
+@register()
+def check_asgi(**kwargs: Any) -> list[CheckMessage]:
+    """The project has no ASGI application, which ``runserver`` of daphne would serve."""
+    if getattr(settings, "ASGI_APPLICATION", None):
+        return []
+    return [
+        Warning(
+            "ASGI_APPLICATION is not set: under WSGI an event stream is answered with 501.",
+            hint="Put 'daphne' first in INSTALLED_APPS and set ASGI_APPLICATION to the path of"
+            " what django_sse.asgi.get_asgi_application() returned.",
+            id="django_sse.W002",
+        )
+    ]
+
+
+@register(deploy=True)
+def check_process_count(**kwargs: Any) -> list[CheckMessage]:
+    """The channel layer reaches one process only."""
+    try:
+        layer = get_layer()
+    except ImproperlyConfigured:
+        return []  # check_channel_layer() tells.
+    if not isinstance(layer, InMemoryChannelLayer):
+        return []
+    return [
+        Warning(
+            "The channel layer is the in-memory one: what one process publishes does not reach"
+            " the streams of another.",
+            hint="Use channels_redis, or serve with one process and publish from no other.",
+            id="django_sse.W003",
+        )
+    ]

@@ -1,0 +1,170 @@
+"""An event on its way through a channel layer."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django_sse.conf import get_settings
+from django_sse.events import ServerSentEvent
+from django_sse.exceptions import EventTooLarge
+from django_sse.framing import frame
+from django_sse.history import Entry
+from django_sse.positions import Position, new_mark
+
+__all__ = ["Delivery", "Packed", "join", "pack", "to_message", "unpack", "unpack_all"]
+
+#: The ``type`` of the message; Channels dispatches consumers by it, the hub does not.
+TYPE = "sse.event"
+
+
+class Delivery:
+    """
+    One event as the hub delivers it: its frame, made once, and the event, made when asked for.
+
+    Attributes:
+        group: Whom it is for.
+        number: Its place in the group's history; None if it is in none.
+        mark: The event's own mark, the same in each of its groups.
+        previous: The mark of the event before it in that history.
+        key: The events of one group and key replace each other while they wait.
+        groups: All the groups that the event was published to.
+        frame: The bytes that each stream writes, but for the line with the id.
+        is_reset: Whether it tells that events were lost, and is no event of the group itself.
+    """
+
+    __slots__ = (
+        "_event",
+        "_fields",
+        "frame",
+        "group",
+        "groups",
+        "is_reset",
+        "key",
+        "mark",
+        "number",
+        "previous",
+    )
+
+    def __init__(self, message: Mapping[str, Any], *, is_reset: bool = False) -> None:
+        self.group: str = message["group"]
+        self.number: int | None = message.get("number")
+        self.mark: str = message.get("mark", "")
+        self.previous: str = message.get("previous", "")
+        key = message.get("key")
+        self.key: tuple[str, str] | None = None if key is None else (self.group, key)
+        self.groups: Sequence[str] = message.get("groups", (self.group,))
+        self.is_reset = is_reset
+        self._fields = message
+        self._event: ServerSentEvent | None = None
+        self.frame = frame(message["data"], event=message.get("event"), retry=message.get("retry"))
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Delivery":
+        """Return the delivery of an *entry* of a store."""
+        return cls(to_message(entry))
+
+    @classmethod
+    def of_reset(cls, group: str, position: Position, reason: str) -> "Delivery":
+        """Return what tells a reader that it goes on at *position*, and has missed events."""
+        fields = {"group": group, "number": position.number, "mark": position.mark}
+        return cls({**fields, "event": "reset", "data": reason}, is_reset=True)
+
+    @property
+    def position(self) -> Position:
+        """The place in the group's history behind this event, which has a number."""
+        assert self.number is not None
+        return Position(self.number, self.mark)
+
+    def follows(self, position: Position) -> bool:
+        """Tell whether this is the very next event after *position*."""
+        return self.number == position.number + 1 and self.previous == position.mark
+
+    @property
+    def event(self) -> ServerSentEvent:
+        """The event as it was published, its JSON data parsed again."""
+        if self._event is None:
+            self._event = self.event_with(b"", None)
+        return self._event
+
+    def event_with(self, id_line: bytes, id: str | None) -> ServerSentEvent:
+        """Return the event with *id*, which *id_line* puts on the wire."""
+        fields = self._fields
+        data = fields["data"]
+        event = ServerSentEvent(
+            json.loads(data) if fields.get("json") else data,
+            event=fields.get("event"),
+            id=id,
+            retry=fields.get("retry"),
+        )
+        object.__setattr__(event, "_frame", id_line + self.frame)
+        return event
+
+
+class Packed(NamedTuple):
+    """An event ready for the layer: checked, and encoded."""
+
+    event: ServerSentEvent
+    message: dict[str, Any]
+
+
+def pack(event: ServerSentEvent, *, key: str | None = None, groups: Sequence[str] = ()) -> Packed:
+    """
+    Return *event* with a message that every layer and every store can carry.
+
+    Its ``group`` is left open; *groups* are told where they are several.
+
+    Raises:
+        InvalidEvent: If the data cannot be encoded.
+        EventTooLarge: If the event takes more than ``MAX_EVENT_BYTES``.
+    """
+    text, limit = event.text(), get_settings().max_event_bytes
+    size = len(frame(text, event=event.event, retry=event.retry))
+    if size > limit:
+        raise EventTooLarge(
+            f"The event takes {size} bytes; DJANGO_SSE['MAX_EVENT_BYTES'] is {limit}. Send a"
+            " reference that the page can fetch, or raise the limit."
+        )
+    message: dict[str, Any] = {"type": TYPE, "mark": new_mark(), "data": text}
+    if event.data is not None and not isinstance(event.data, str):
+        message["json"] = True
+    optional = {
+        "event": event.event,
+        "retry": event.retry,
+        "key": key,
+        "groups": list(groups) if len(groups) > 1 else None,
+    }
+    message.update({name: value for name, value in optional.items() if value is not None})
+    return Packed(event, message)
+
+
+def to_message(entry: Entry) -> dict[str, Any]:
+    """Return *entry* as the message that a channel layer carries."""
+    place = {"group": entry.group, "number": entry.number, "previous": entry.previous}
+    return {**entry.message, **place}
+
+
+def join(messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return one message for *messages*, which are events of the history of one group."""
+    if len(messages) == 1:
+        return messages[0]
+    group, number = messages[0]["group"], messages[0]["number"]
+    return {"type": TYPE, "group": group, "number": number, "events": list(messages)}
+
+
+def unpack_all(message: dict[str, Any]) -> list[Delivery]:
+    """Return what *message* carries, in order, be it joined or not; raises as unpack() does."""
+    events = message.get("events")
+    return [unpack(message)] if events is None else [unpack(event) for event in events]
+
+
+def unpack(message: dict[str, Any]) -> Delivery:
+    """Return the delivery that *message* carries; raises KeyError or TypeError if it is none."""
+    texts = [message["group"], *message.get("groups", ())]
+    texts += [message[name] for name in ("key", "mark", "previous") if name in message]
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is not a string.")
+    number = message.get("number")
+    if number is not None and not (isinstance(number, int) and "previous" in message):
+        raise TypeError(f"{number!r} is not the number of an event, or it has no previous one.")
+    return Delivery(message)

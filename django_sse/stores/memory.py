@@ -1,0 +1,207 @@
+"""Histories in the memory of one process."""
+
+import collections
+import itertools
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from django_sse.positions import START, Position
+from django_sse.stores.base import BaseStore, Entry, Slice
+
+__all__ = ["MemoryStore"]
+
+# How much longer than its entries the head of a group is known, and of how many idle groups.
+_HEAD_SECONDS = 86_400
+_MAX_HEADS = 100_000
+# How many idle groups one call looks at: the work is spread over the calls.
+_SWEPT = 100
+
+
+class _Kept(NamedTuple):
+    time: float
+    number: int
+    mark: str
+    previous: str
+    text: str  # Written as JSON, so that nobody can change what another one reads.
+
+    def entry(self, group: str) -> Entry:
+        return Entry(group, self.number, self.mark, self.previous, json.loads(self.text))
+
+
+class _History:
+    """The entries of one group, and its head."""
+
+    __slots__ = ("entries", "head", "time")
+
+    def __init__(self, head: Position = START) -> None:
+        self.entries: collections.deque[_Kept] = collections.deque()
+        self.head = head
+        self.time = 0.0
+
+    def append(self, now: float, mark: str, text: str) -> _Kept:
+        kept = _Kept(now, self.head.number + 1, mark, self.head.mark, text)
+        self.entries.append(kept)
+        self.head, self.time = Position(kept.number, mark), now
+        return kept
+
+    def find(self, mark: str) -> _Kept | None:
+        return next((kept for kept in reversed(self.entries) if kept.mark == mark), None)
+
+    def after(self, number: int) -> Iterator[_Kept]:
+        skipped = number + 1 - self.entries[0].number if self.entries else 0
+        return itertools.islice(self.entries, max(skipped, 0), None)
+
+    def back(self, count: int | None) -> Position:
+        """Return the position after which *count* more entries follow."""
+        count = len(self.entries) if count is None else min(count, len(self.entries))
+        if count == 0:
+            return self.head
+        first = self.entries[-count]
+        return Position(first.number - 1, first.previous)
+
+    def trim(self, max_events: int, horizon: float) -> None:
+        while len(self.entries) > max_events or (self.entries and self.entries[0].time < horizon):
+            self.entries.popleft()
+
+
+class _Histories:
+    """Those of a process, with the lock that guards them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        # Both in the order of the last event, the oldest first.
+        self.live: collections.OrderedDict[str, _History] = collections.OrderedDict()
+        # Of those that have no entries any more: where they end, and since when.
+        self.idle: collections.OrderedDict[str, tuple[Position, float]] = collections.OrderedDict()
+
+    def get(self, group: str) -> _History | None:
+        if (history := self.live.get(group)) is not None:
+            return history
+        head, _ = self.idle.get(group, (None, 0.0))
+        return None if head is None else _History(head)
+
+    def take(self, group: str) -> _History:
+        """Return the history of *group*, which an event is about to be added to."""
+        history = self.get(group) or _History()
+        self.idle.pop(group, None)
+        self.live[group] = history
+        self.live.move_to_end(group)
+        return history
+
+    def keep(self, group: str) -> None:
+        """Go on knowing where *group* ends, for somebody asks."""
+        if (idle := self.idle.pop(group, None)) is not None:
+            self.idle[group] = idle[0], time.monotonic()
+
+    def sweep(self, horizon: float) -> None:
+        """Forget the entries of groups that nobody publishes to any more, then their heads."""
+        for group, history in list(itertools.islice(self.live.items(), _SWEPT)):
+            if history.time >= horizon:
+                break
+            del self.live[group]
+            self.idle[group] = history.head, history.time
+        for group, (_, since) in list(itertools.islice(self.idle.items(), _SWEPT)):
+            if since >= horizon - _HEAD_SECONDS and len(self.idle) <= _MAX_HEADS:
+                break
+            del self.idle[group]
+
+
+class MemoryStore(BaseStore):
+    """
+    The store of one process: nothing to run, and nothing left after a restart.
+
+    A forked child has histories of its own, which begin empty.
+
+    Args:
+        max_events: See BaseStore.
+        max_age_seconds: See BaseStore.
+    """
+
+    def __init__(self, *, max_events: int = 10_000, max_age_seconds: float = 3600) -> None:
+        super().__init__(max_events=max_events, max_age_seconds=max_age_seconds)
+        self._processes: dict[int, _Histories] = {}
+
+    def _histories(self) -> _Histories:
+        # By process: a child that was forked while a thread held the lock would wait for ever.
+        own = self._processes.get(os.getpid())
+        return own or self._processes.setdefault(os.getpid(), _Histories())
+
+    def append(
+        self, groups: Sequence[str], message: dict[str, Any], *, again: bool = False
+    ) -> list[Entry]:
+        """See BaseStore.append()."""
+        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+        mark: str = message["mark"]
+        now = time.monotonic()
+        horizon = now - self.max_age_seconds
+        added = []
+        histories = self._histories()
+        with histories.lock:
+            for group in groups:
+                history = histories.get(group)
+                kept = history.find(mark) if again and history else None
+                if kept is None:
+                    history = histories.take(group)
+                    kept = history.append(now, mark, text)
+                    history.trim(self.max_events, horizon)
+                added.append(kept)
+            histories.sweep(horizon)
+        return [kept.entry(group) for group, kept in zip(groups, added, strict=True)]
+
+    def read(self, group: str, after: Position, limit: int) -> Slice:
+        """See BaseStore.read()."""
+        histories = self._histories()
+        with histories.lock:
+            history = self._look(histories, group)
+            if history is None:
+                return Slice([], START)
+            found = list(itertools.islice(history.after(after.number), limit))
+            head = history.head
+        return Slice([kept.entry(group) for kept in found], head)
+
+    def positions(self, groups: Sequence[str], back: int | None = 0) -> dict[str, Position]:
+        """See BaseStore.positions()."""
+        histories = self._histories()
+        with histories.lock:
+            found = {group: self._look(histories, group) for group in groups}
+            for group in groups:
+                histories.keep(group)
+            return {
+                group: START if history is None else history.back(back)
+                for group, history in found.items()
+            }
+
+    def trim(self, group: str) -> None:
+        """See BaseStore.trim()."""
+        histories = self._histories()
+        with histories.lock:
+            self._look(histories, group)
+            histories.sweep(time.monotonic() - self.max_age_seconds)
+
+    def _look(self, histories: _Histories, group: str) -> _History | None:
+        history = histories.get(group)
+        if history is not None:
+            history.trim(self.max_events, time.monotonic() - self.max_age_seconds)
+        return history
+
+    async def aappend(
+        self, groups: Sequence[str], message: dict[str, Any], *, again: bool = False
+    ) -> list[Entry]:
+        """See append()."""
+        return self.append(groups, message, again=again)
+
+    async def aread(self, group: str, after: Position, limit: int) -> Slice:
+        """See read()."""
+        return self.read(group, after, limit)
+
+    async def apositions(self, groups: Sequence[str], back: int | None = 0) -> dict[str, Position]:
+        """See positions()."""
+        return self.positions(groups, back)
+
+    async def atrim(self, group: str) -> None:
+        """See trim()."""
+        self.trim(group)

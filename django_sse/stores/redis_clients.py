@@ -1,0 +1,177 @@
+"""Connections to one Redis server or cluster, for every thread, event loop and process."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from redis import ConnectionPool, Redis, RedisCluster
+from redis import asyncio as aio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.connection import parse_url
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from django_sse.stores.redis_scripts import Script
+
+__all__ = ["Clients", "parse_hosts"]
+
+# Of one event loop, or of the threads of one process; calls beyond it wait for their turn.
+_CONNECTIONS = 50
+_DEFAULT = "redis://localhost:6379"
+
+
+def parse_hosts(hosts: Any) -> list[dict[str, Any]]:
+    """
+    Return *hosts*, in the forms that channels_redis takes, as dicts of redis-py's options.
+
+    Raises:
+        ImproperlyConfigured: If it is none of these forms, or asks for Sentinel.
+    """
+    if isinstance(hosts, str | bytes) or not isinstance(hosts or [], Sequence):
+        raise ImproperlyConfigured(
+            f"hosts is {hosts!r}; it must be a list, of URLs, (host, port) pairs or dicts."
+        )
+    return [_parse_host(host) for host in hosts or [_DEFAULT]]
+
+
+def _parse_host(host: Any) -> dict[str, Any]:
+    if isinstance(host, str):
+        return {"address": host}
+    if isinstance(host, tuple | list) and len(host) == 2:
+        return {"host": host[0], "port": host[1]}
+    if not isinstance(host, Mapping):
+        raise ImproperlyConfigured(
+            f"hosts has {host!r}; it must be a URL, a (host, port) pair or a dict."
+        )
+    if found := {"sentinels", "master_name", "connection_class"} & set(host):
+        raise ImproperlyConfigured(
+            f"hosts has {', '.join(sorted(found))}, which RedisStore does not know; it takes the"
+            " address of one server, or of a cluster."
+        )
+    return dict(host)
+
+
+class Clients:
+    """
+    The clients of one server, or of one cluster: one for each process and one for each event loop.
+
+    A forked child makes its own. Those of its parent it keeps, unused: to close them would take
+    the parent's sockets out of its event loop.
+
+    Args:
+        hosts: As of parse_hosts(); more than one only with *is_cluster*.
+        is_cluster: Whether they are nodes of a Redis Cluster.
+        timeout_seconds: How long to wait for a connection, and for an answer.
+    """
+
+    def __init__(
+        self, hosts: Sequence[dict[str, Any]], *, is_cluster: bool, timeout_seconds: float
+    ) -> None:
+        self._hosts = hosts
+        self._is_cluster = is_cluster
+        self._timeout_seconds = timeout_seconds
+        self._of_processes: dict[int, tuple[Any, threading.Semaphore]] = {}
+        self._of_loops: dict[tuple[int, asyncio.AbstractEventLoop], _LoopClient] = {}
+
+    def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run *script* and return what it returns."""
+        pid = os.getpid()
+        own = self._of_processes.get(pid)
+        if own is None:
+            client, slots = self._make(Redis, ConnectionPool, RedisCluster, Retry)
+            own = self._of_processes.setdefault(pid, (client, threading.Semaphore(slots)))
+        client, free = own
+        with free:
+            try:
+                return client.execute_command(*_command("EVALSHA", script, keys, arguments))
+            except NoScriptError:
+                return client.execute_command(*_command("EVAL", script, keys, arguments))
+
+    async def acall(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """See call()."""
+        key = (os.getpid(), asyncio.get_running_loop())
+        own = self._of_loops.get(key)
+        if own is None:
+            made = self._make(aio.Redis, aio.ConnectionPool, aio.RedisCluster, AsyncRetry)
+            own = self._of_loops[key] = _LoopClient(*made)
+            _before_close(key[1], lambda: self._end(key))
+        async with own.free:
+            try:
+                return await own.client.execute_command(
+                    *_command("EVALSHA", script, keys, arguments)
+                )
+            except NoScriptError:
+                return await own.client.execute_command(*_command("EVAL", script, keys, arguments))
+
+    async def _end(self, key: tuple[int, asyncio.AbstractEventLoop]) -> None:
+        if key[0] == os.getpid():
+            await self._of_loops.pop(key).close()
+
+    def _make(self, redis: Any, pool_class: Any, cluster: Any, retry: Any) -> tuple[Any, int]:
+        """Return a client, and how many connections it may have."""
+        options: dict[str, Any] = {
+            "socket_timeout": self._timeout_seconds,
+            "socket_connect_timeout": self._timeout_seconds,
+            **self._hosts[0],
+        }
+        # A call that may have been done is repeated by the caller alone, who says that it is.
+        once = {"retry": retry(NoBackoff(), 0)}
+        address = options.pop("address", None)
+        if self._is_cluster:
+            options |= once | {"startup_nodes": self._startup_nodes(cluster)}
+            made = cluster.from_url(address, **options) if address else cluster(**options)
+            return made, _CONNECTIONS
+        pool = pool_class.from_url(address, **options) if address else pool_class(**options)
+        pool.connection_kwargs |= once | {"retry_on_timeout": False, "retry_on_error": []}
+        return redis(connection_pool=pool), min(_CONNECTIONS, pool.max_connections)
+
+    def _startup_nodes(self, cluster: Any) -> list[Any]:
+        """Return the nodes to ask if the first one is down."""
+        node = ClusterNode if cluster is RedisCluster else aio.cluster.ClusterNode
+        nodes = []
+        for host in self._hosts[1:]:
+            known = parse_url(host["address"]) if "address" in host else host  # type: ignore[no-untyped-call]
+            nodes.append(node(known.get("host", "localhost"), known.get("port", 6379)))
+        return nodes
+
+
+class _LoopClient:
+    """The client of one event loop."""
+
+    def __init__(self, client: Any, connections: int) -> None:
+        self.client = client
+        self.free = asyncio.Semaphore(connections)
+
+    async def close(self) -> None:
+        pool = getattr(self.client, "connection_pool", None)
+        await self.client.aclose()
+        if pool is not None:
+            await pool.disconnect()
+
+
+def _before_close(
+    loop: asyncio.AbstractEventLoop, end: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Run *end* on *loop* just before that is closed; nothing else tells of a loop's end."""
+    close = loop.close
+
+    def closing() -> None:
+        if not loop.is_running():  # If it runs, it cannot be closed, and close() says so.
+            loop.close = close  # type: ignore[method-assign]
+            if not loop.is_closed():
+                loop.run_until_complete(end())
+        close()
+
+    loop.close = closing  # type: ignore[method-assign]
+
+
+def _command(
+    name: str, script: Script, keys: Sequence[str], arguments: Sequence[Any]
+) -> tuple[Any, ...]:
+    known = script.digest if name == "EVALSHA" else script.text
+    return (name, known, len(keys), *keys, *arguments)

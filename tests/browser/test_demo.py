@@ -1,0 +1,110 @@
+"""The demo in Chromium: each page changes by itself."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from demo_project.accounts import ADMIN, PEOPLE
+from tests.servers.waiting import eventually
+
+pytestmark = pytest.mark.browser
+
+PASSWORDS = dict(PEOPLE)
+
+
+async def test_metrics_change(demo, visitors):
+    """The charts grow, viewers are counted, and the server says who came and went."""
+    page = await visitors.live(f"{demo.url}/metrics/")
+    line = page.locator("#cpu-chart .line")
+    await expect(line).to_have_attribute("d", re.compile(r"M300\.0 "))
+    await expect(line).to_have_attribute("d", re.compile(r"L.*L"))  # two more samples
+    await expect(page.locator("#cpu")).to_have_text(re.compile(r"^\d+$"))
+    await expect(page.locator("#memory-total")).to_have_text(re.compile(r"^[\d.]+ .B$"))
+
+    other = await visitors.live(f"{demo.url}/metrics/")
+    await expect(page.locator("#watchers")).to_have_text("2")
+    await expect(page.locator("#watchers-label")).to_have_text("pages watching")
+    await other.close()
+    await expect(page.locator("#watchers")).to_have_text("1")
+    await expect(page.locator("#watchers-label")).to_have_text("page watching")
+    assert re.search(r"Stream \w+ opened: /metrics/stream/, user -\n", demo.output)
+    closed = r"Stream \w+ closed \(client left\): /metrics/stream/, user -, [\d.]+ s, \d+ events"
+    await eventually(lambda: re.search(closed, demo.output))
+
+
+async def test_build_runs_to_its_end(demo, visitors):
+    """A build's lines come while it runs; its end closes the stream, and other pages know."""
+    overview = await visitors.live(f"{demo.url}/builds/", of="a colleague")
+    page = await visitors.live(f"{demo.url}/builds/")
+    await page.get_by_role("button", name="Build Django").click()
+    await expect(page.locator("#state")).to_have_text("running")
+    await expect(page.locator("#log")).to_contain_text("Compiling 'django/")
+    await expect(overview.locator("[data-field=state]").first).to_have_text("running")
+    await expect(page.locator("#state")).to_have_text("passed", timeout=60_000)
+    await expect(page.locator("#connection")).to_have_text("Done")
+    await expect(page.locator("#done")).to_have_text(await page.locator("#total").inner_text())
+    await expect(overview.locator("[data-field=state]").first).to_have_text("passed")
+    log = await page.locator("#log").inner_text()
+    lines = log.splitlines()
+    assert len(set(lines)) == len(lines) == int(await page.locator("#total").inner_text())
+
+
+async def test_announcement_saved_in_the_admin(demo, visitors):
+    """What is saved in the admin stands on a reader's page, without a reload."""
+    reader = await visitors.live(f"{demo.url}/board/", of="a reader")
+    await visitors.sign_in(f"{demo.url}/admin/login/", *ADMIN)
+    editor = await visitors.page(f"{demo.url}/admin/board/announcement/add/", of=ADMIN[0])
+    await editor.locator("[name=title]").fill("Tea & <cake> at four")
+    await editor.locator("[name=body]").fill("In the kitchen.")
+    await editor.get_by_role("button", name="Save", exact=True).click()
+    article = reader.locator("article").first
+    await expect(article.locator("h2")).to_have_text("Tea & <cake> at four")
+
+    # Who only reads is offered no editing.
+    await expect(article.get_by_role("link")).to_have_count(0)
+    board = await visitors.live(f"{demo.url}/board/", of=ADMIN[0])
+    await expect(board.locator("article").first.get_by_role("link")).to_have_count(2)
+    await board.close()
+
+    await editor.get_by_role("link", name="Tea & <cake> at four").first.click()
+    await editor.locator("[name=title]").fill("Tea at five")
+    await editor.get_by_role("button", name="Save", exact=True).click()
+    await expect(article.locator("h2")).to_have_text("Tea at five")
+
+    await editor.get_by_role("link", name="Tea at five").first.click()
+    await editor.wait_for_url("**/change/")
+    await editor.goto(editor.url.replace("/change/", "/delete/"))
+    await editor.get_by_role("button", name="Yes").click()
+    await expect(reader.locator("h2", has_text="Tea at five")).to_have_count(0)
+
+
+async def test_note_appears_in_the_inbox_of_another(demo, visitors):
+    """A note is in its recipient's tab at once, and in the staff's list; its sender is told."""
+    for name in ("ada", "grace"):
+        await visitors.sign_in(f"{demo.url}/login/", name, PASSWORDS[name])
+    await visitors.sign_in(f"{demo.url}/login/", *ADMIN)
+    grace = await visitors.live(f"{demo.url}/inbox/", of="grace")
+    staff = await visitors.live(f"{demo.url}/inbox/staff/", of=ADMIN[0])
+    ada = await visitors.live(f"{demo.url}/inbox/", of="ada")
+    await ada.get_by_label("To").select_option("grace")
+    await ada.get_by_label("Note", exact=True).fill("Is <this> live?")
+    await ada.get_by_role("button", name="Send").click()
+    note = grace.locator("#notes article").first
+    await expect(note.locator("p")).to_have_text("Is <this> live?")
+    await expect(note.locator("b")).to_have_text("ada")
+    await expect(staff.locator("#traffic tr").first).to_have_text(re.compile("^adagrace"))
+    await expect(ada.locator("output")).to_have_text("Sent to grace.")
+
+
+async def test_broadcast_arrives_in_two_tabs(demo, visitors):
+    """Whatever page is open shows it, and the answer says how many streams there were."""
+    home = await visitors.live(f"{demo.url}/")
+    page = await visitors.live(f"{demo.url}/broadcast/")
+    # Those of the tests before have gone.
+    await expect(home.locator("[data-open-streams]")).to_have_text("2")
+    await page.get_by_label("Message to everyone").fill("Tea <is> ready")
+    await page.get_by_role("button", name="Broadcast").click()
+    await expect(page.locator("output")).to_have_text("Reached 2 streams of this worker.")
+    await expect(page.locator("#messages li")).to_have_text("Someone Tea <is> ready")
+    await expect(home.locator("#toasts p")).to_have_text("Someone Tea <is> ready")

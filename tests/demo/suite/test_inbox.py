@@ -1,0 +1,66 @@
+"""The inbox: who is told of a note, and who is not."""
+
+import json
+
+from asgiref.sync import sync_to_async
+
+from demo_project.inbox.models import Note
+from demo_project.inbox.services import send_note
+
+
+async def send(users, sender, recipient, body):
+    note = Note(sender=users[sender], recipient=users[recipient], body=body)
+    await sync_to_async(send_note)(note)
+
+
+async def test_note_reaches_its_recipient_alone(client_of, demo_data):
+    """After "connected" a user's stream has what is sent to that user, and nothing else."""
+    ada = await (await client_of("ada")).open("/inbox/stream/")
+    alan = await (await client_of("alan")).open("/inbox/stream/")
+    first = await ada.next_event()
+    assert (first.event, first.json()["user"]) == ("connected", "ada")
+    assert "spelling" in first.json()["html"]
+    assert (await alan.next_event()).event == "connected"
+
+    await send(demo_data, "grace", "ada", "for ada")
+    await send(demo_data, "grace", "alan", "for alan")
+    for stream, text in ((ada, "for ada"), (alan, "for alan")):
+        event = await stream.next_event()
+        assert event.event == "note"
+        assert text in event.json()["html"]
+        assert not stream.has_unread
+
+
+async def test_stream_refuses_strangers(asgi):
+    """A stream that is not for the one who asks is a 403, never a redirect to a form."""
+    assert (await asgi.get("/inbox/stream/")).status == 403
+    assert (await asgi.get("/inbox/staff/stream/")).status == 403
+
+
+async def test_staff_stream_refuses_users(client_of):
+    """The staff's stream has a guard of its own: to be signed in is not enough."""
+    ada = await client_of("ada")
+    assert (await ada.get("/inbox/staff/stream/")).status == 403
+
+
+async def test_staff_stream_says_who_wrote_to_whom(client_of, demo_data):
+    """Staff see each note's names and time, and not its text."""
+    staff = await (await client_of("admin")).open("/inbox/staff/stream/")
+    first = await staff.next_event()
+    assert (first.event, first.json()) == ("connected", {"user": "admin"})
+    await send(demo_data, "ada", "grace", "a secret")
+    event = await staff.next_event()
+    assert event.json()["sender"] == "ada"
+    assert event.json()["recipient"] == "grace"
+    assert "secret" not in event.data
+
+
+async def test_send_answers_what_came_of_it(client_of, post, demo_data):
+    """The form's view names the recipient, or says which field is wrong and stores nothing."""
+    ada, before = await client_of("ada"), await Note.objects.acount()
+    answer = await post(ada, "/inbox/send/", recipient=demo_data["grace"].pk, body="Hello")
+    assert (answer.status, json.loads(answer.body)) == (200, {"recipient": "grace"})
+    answer = await post(ada, "/inbox/send/", recipient=0, body="Hello")
+    assert answer.status == 400
+    assert list(json.loads(answer.body)["errors"]) == ["recipient"]
+    assert await Note.objects.acount() == before + 1

@@ -1,0 +1,1 @@
+"""The package while what it runs on fails."""

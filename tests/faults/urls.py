@@ -1,0 +1,31 @@
+"""What the fault tests need of the served project beside its own pages."""
+
+from collections.abc import Sequence
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path
+
+from django_sse import EventStream, event_stream, publish
+from django_sse.metrics import metrics
+
+
+def _groups(request: HttpRequest) -> Sequence[str]:
+    return request.GET.getlist("group")
+
+
+@event_stream(groups=_groups)
+async def joined(request: HttpRequest, stream: EventStream, name: str) -> None:
+    """Be fed by the groups of the query."""
+
+
+def publish_to_several(request: HttpRequest) -> JsonResponse:
+    """Publish one number to all the groups of the query, as one event."""
+    publish(_groups(request), request.GET["number"])
+    return JsonResponse({"publish_errors": metrics.publish_errors})
+
+
+urlpatterns = [
+    path("joined/<name>/", joined),
+    path("publish-to-several/", publish_to_several),
+    path("", include("tests.servers.site.urls")),
+]

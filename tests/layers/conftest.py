@@ -1,0 +1,143 @@
+"""The three channel layers, each with a place of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import pytest
+from channels.layers import channel_layers
+from django.http import HttpRequest
+
+from django_sse import EventStream, event_stream, layer_link
+from django_sse import hub as hub_module
+from django_sse.asgi import get_asgi_application
+from django_sse.groups import layer_group
+from tests.clients import TIMEOUT, AsgiClient, Exchange, until
+from tests.services import require_redis
+from tests.settings import channel_layer
+
+__all__ = ["OpenStream", "Place"]
+
+RETRY = b"retry: 3000\n\n"
+
+OpenStream = Callable[..., Awaitable[Exchange]]
+
+
+class Place:
+    """A channel layer, as a test looks into it."""
+
+    def __init__(self, kind: str, layer: Any) -> None:
+        self.kind = kind
+        self.layer = layer
+        #: The groups and channels of all calls of ``group_add``.
+        self.joins: list[tuple[str, str]] = []
+        self._group_add = layer.group_add
+        layer.group_add = self._join
+
+    async def _join(self, group: str, channel: str) -> None:
+        self.joins.append((group, channel))
+        await self._group_add(group, channel)
+
+    def joins_of(self, name: str) -> list[str]:
+        """Return the channels that were put into the group *name*, one for each call."""
+        return [channel for group, channel in self.joins if group == layer_group(name)]
+
+    async def members(self, name: str) -> int:
+        """Return how many members the layer knows of the group *name*."""
+        group = layer_group(name)
+        if self.kind == "memory":
+            return len(self.layer.groups.get(group, ()))
+        if self.kind == "core":
+            members: int = await self.layer.connection(0).zcard(self.layer._group_key(group))
+            return members
+        # The members of one process share a subscription.
+        [shard], key = self.layer._shards, self.layer._get_group_channel_name(group)
+        [(_, subscribers)] = await shard._redis.pubsub_numsub(key)
+        return int(subscribers)
+
+    async def until_members(self, name: str, count: int) -> None:
+        """Wait until the group *name* has *count* members."""
+        async with asyncio.timeout(TIMEOUT):
+            while await self.members(name) != count:  # noqa: ASYNC110 - a layer has no event
+                await asyncio.sleep(0)
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("core", marks=pytest.mark.redis),
+        pytest.param("pubsub", marks=pytest.mark.redis),
+    ]
+)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each of the channel layers."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+async def make_layer(kind: str, settings: Any) -> AsyncIterator[Callable[..., Place]]:
+    """Return a function that makes the project's layer, with what its CONFIG is to have."""
+    if kind != "memory":
+        require_redis()
+    prefix, layers = f"test-{uuid4().hex}", []
+
+    def make(**config: Any) -> Place:
+        entry: dict[str, Any] = channel_layer(kind, prefix)
+        entry["CONFIG"] = {**entry.get("CONFIG", {}), **config}
+        settings.CHANNEL_LAYERS = {"default": entry}
+        layers.append(channel_layers["default"])
+        return Place(kind, layers[-1])
+
+    yield make
+    hub = hub_module._hubs.pop(asyncio.get_running_loop(), None)
+    if hub is not None:  # It receives from the layer, so it goes first.
+        hub.shut_down()
+        await until(lambda: not hub._tasks)
+    for layer in layers:
+        await layer.flush()
+
+
+@pytest.fixture
+def layer(make_layer: Callable[..., Place]) -> Place:
+    """The project's layer, with its defaults."""
+    return make_layer()
+
+
+@pytest.fixture
+def no_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a group as soon as the last member has gone."""
+    monkeypatch.setattr(layer_link, "_LINGER_SECONDS", 0)
+
+
+@event_stream(groups=lambda request: request.GET.getlist("group"))
+async def grouped(request: HttpRequest, stream: EventStream) -> None:
+    """Stream the groups that the query names."""
+
+
+def _opener(client: AsgiClient) -> OpenStream:
+    async def open_stream(*groups: str) -> Exchange:
+        query = urlencode([("group", group) for group in groups])
+        exchange = await client.open(f"/grouped/?{query}")
+        assert await exchange.next_frame() == RETRY
+        return exchange
+
+    return open_stream
+
+
+@pytest.fixture
+def open_stream(make_layer: Any, asgi: AsgiClient, route: Any) -> OpenStream:
+    """Return a function that opens a stream of some groups, under each entry."""
+    route("grouped/", grouped)
+    return _opener(asgi)
+
+
+@pytest.fixture
+async def open_own(make_layer: Any, route: Any) -> AsyncIterator[OpenStream]:
+    """Return the same for the package's own entry alone: where the entry makes no difference."""
+    route("grouped/", grouped)
+    client = AsgiClient(get_asgi_application())
+    yield _opener(client)
+    await client.close()

@@ -1,0 +1,1 @@
+"""The package under real servers, with real sockets as its clients."""

@@ -1,0 +1,141 @@
+"""
+What the tests need from the machine: Redis, PostgreSQL, MariaDB, Node.js and Chromium.
+
+A test that needs one calls its ``require_…()``. Where it is missing the test is skipped; where
+``CI`` is set it fails, for a suite that skips what it should run has not passed.
+
+The addresses may be given by environment variables: ``TEST_REDIS_URL``, ``TEST_POSTGRESQL_URL``,
+``TEST_MARIADB_URL``, ``TEST_NODE`` and ``TEST_CHROMIUM`` (paths of the programs).
+"""
+
+import functools
+import os
+import shutil
+import socket
+from typing import NoReturn
+from urllib.parse import unquote, urlsplit
+
+__all__ = [
+    "MARIADB_URL",
+    "POSTGRESQL_URL",
+    "REDIS_URL",
+    "free_port",
+    "require_chromium",
+    "require_mariadb",
+    "require_node",
+    "require_postgresql",
+    "require_program",
+    "require_redis",
+]
+
+#: A database of its own, so that nothing else on the server is touched.
+REDIS_URL = os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
+#: Django makes its own test database beside the one named here.
+POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/test")
+#: The tests make databases of their own there, and take them away again.
+MARIADB_URL = os.environ.get("TEST_MARIADB_URL", "mysql://root@127.0.0.1:3306/test")
+
+_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def require_redis() -> str:
+    """Return the URL of a Redis that answers."""
+    if problem := _redis_problem():
+        _missing(f"Redis at {REDIS_URL}", problem)
+    return REDIS_URL
+
+
+def require_postgresql() -> str:
+    """Return the URL of a PostgreSQL that answers."""
+    if problem := _postgresql_problem():
+        _missing(f"PostgreSQL at {POSTGRESQL_URL}", problem)
+    return POSTGRESQL_URL
+
+
+def require_mariadb() -> str:
+    """Return the URL of a MariaDB, or a MySQL, that answers."""
+    if problem := _mariadb_problem():
+        _missing(f"MariaDB at {MARIADB_URL}", problem)
+    return MARIADB_URL
+
+
+def require_node() -> str:
+    """Return the path of Node.js."""
+    return require_program(os.environ.get("TEST_NODE", "node"))
+
+
+def require_chromium() -> str:
+    """Return the path of Chromium, or of a browser of its kind."""
+    given = os.environ.get("TEST_CHROMIUM")
+    return require_program(*((given,) if given else _CHROMIUM_NAMES))
+
+
+def require_program(*names: str) -> str:
+    """Return the path of the first of the programs *names* that there is."""
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    _missing(" or ".join(names), "it is not on PATH")
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def _missing(what: str, problem: str) -> NoReturn:
+    import pytest  # Not above: the settings are read by processes that are no tests.
+
+    text = f"{what} is needed: {problem}"
+    if os.environ.get("CI"):
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@functools.cache
+def _redis_problem() -> str | None:
+    url = urlsplit(REDIS_URL)
+    try:
+        with socket.create_connection((url.hostname, url.port or 6379), timeout=2) as connection:
+            connection.sendall(b"PING\r\n")
+            answer = connection.recv(64)
+    except OSError as error:
+        return str(error)
+    # One that asks for a password speaks the protocol too; the layer is given the same URL.
+    return None if answer.startswith((b"+PONG", b"-NOAUTH")) else f"it answers {answer!r}"
+
+
+@functools.cache
+def _postgresql_problem() -> str | None:
+    try:
+        import psycopg
+    except ImportError as error:
+        return str(error)
+    try:
+        psycopg.connect(POSTGRESQL_URL, connect_timeout=2).close()
+    except psycopg.OperationalError as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def _mariadb_problem() -> str | None:
+    try:
+        import pymysql
+    except ImportError as error:
+        return str(error)
+    url = urlsplit(MARIADB_URL)
+    try:
+        pymysql.connect(
+            host=url.hostname,
+            port=url.port or 3306,
+            user=unquote(url.username or ""),
+            password=unquote(url.password or ""),
+            connect_timeout=2,
+        ).close()
+    except pymysql.err.OperationalError as error:
+        return str(error)
+    return None

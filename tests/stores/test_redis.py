@@ -1,0 +1,311 @@
+"""The Redis store: its keys, its round trips, its connections, and a server that misbehaves."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from django_sse.positions import START, new_mark
+from django_sse.stores.redis import RedisStore
+from tests.stores.conftest import Kind, store_options
+
+pytestmark = pytest.mark.redis
+
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+
+
+def message(text: str = "") -> dict[str, Any]:
+    return {"mark": new_mark(), "data": text}
+
+
+@pytest.fixture
+def own(own_redis: str) -> Iterator[Any]:
+    """A client of the test's own server."""
+    with redis_py.Redis.from_url(own_redis) as client:
+        yield client
+
+
+@pytest.fixture
+def store(own_redis: str) -> RedisStore:
+    """A store on the test's own server."""
+    return RedisStore(own_redis)
+
+
+def calls(client: Any) -> dict[str, int]:
+    """Return how often each command was sent since the last time."""
+    found = {name[8:]: stats["calls"] for name, stats in client.info("commandstats").items()}
+    client.config_resetstat()
+    return {name: found[name] for name in ("evalsha", "eval") if name in found}
+
+
+def test_group_has_two_keys_in_one_place(store: RedisStore, own: Any) -> None:
+    """A cluster holds them together; a name with braces does not change that."""
+    for group in ("room", "{a}b", ""):
+        store.append([group], message())
+        keys = sorted(own.scan_iter("*"))
+        assert [key.rpartition(b":")[2] for key in keys] == [b"head", b"log"]
+        tags = {key[key.index(b"{") + 1 : key.index(b"}")] for key in keys}
+        assert len(tags) == 1
+        own.flushall()
+
+
+def test_entry_is_its_number_and_the_time_of_the_server(store: RedisStore, own: Any) -> None:
+    """The clock of a client does not matter."""
+    before = own.time()
+    [entry] = store.append(["room"], message("é"))
+    after = own.time()
+    [(id, fields)] = own.xrange("django_sse:{sse.g.room}:log")
+    number, _, ms = id.decode().partition("-")
+    assert number == "1"
+    assert before[0] * 1000 + before[1] // 1000 <= int(ms) <= after[0] * 1000 + after[1] // 1000
+    assert fields == {
+        b"mark": entry.mark.encode(),
+        b"previous": START.mark.encode(),
+        b"message": f'{{"mark":"{entry.mark}","data":"é"}}'.encode(),
+    }
+    assert own.hgetall("django_sse:{sse.g.room}:head") == {
+        b"number": b"1",
+        b"mark": entry.mark.encode(),
+    }
+
+
+def test_keys_expire_by_themselves(store: RedisStore, own: Any) -> None:
+    """The log when all in it is too old, the head a day later; each append begins anew."""
+    log, head = "django_sse:{sse.g.room}:log", "django_sse:{sse.g.room}:head"
+    for _ in range(2):
+        store.append(["room"], message())
+        assert HOUR_MS - 5_000 < own.pttl(log) <= HOUR_MS
+        assert HOUR_MS + DAY_MS - 5_000 < own.pttl(head) <= HOUR_MS + DAY_MS
+        own.pexpire(log, 1000)
+        own.pexpire(head, 1000)
+    store.trim("room")
+    assert own.pttl(log) <= 1000
+
+
+def test_head_that_is_asked_for_is_kept(store: RedisStore, own: Any) -> None:
+    """An open stream on a silent group is not told of a loss when the head would expire."""
+    store.append(["room"], message())
+    own.pexpire("django_sse:{sse.g.room}:head", 60_000)
+    store.positions(["room", "unknown"])
+    assert own.pttl("django_sse:{sse.g.room}:head") > DAY_MS
+    assert not own.exists("django_sse:{sse.g.unknown}:head")
+
+
+def test_log_is_bounded_without_a_trim(own_redis: str, own: Any) -> None:
+    """A process that publishes and never trims fills no memory: Redis cuts by whole blocks."""
+    store = RedisStore(own_redis, max_events=100)
+    for _ in range(1000):
+        store.append(["room"], message())
+    assert 100 <= own.xlen("django_sse:{sse.g.room}:log") <= 250
+
+
+def test_each_call_is_one_round_trip(store: RedisStore, own: Any) -> None:
+    """For any number of groups."""
+    groups = [f"g{number}" for number in range(50)]
+    for work in (
+        lambda: store.append(groups, message()),
+        lambda: store.append(groups, message(), again=True),
+        lambda: store.positions(groups, 3),
+        lambda: store.read("g1", START, 10),
+        lambda: store.trim("g1"),
+    ):
+        work()
+        calls(own)
+        work()
+        assert calls(own) == {"evalsha": 1}
+
+
+def test_script_that_the_server_has_forgotten_is_sent_again(store: RedisStore, own: Any) -> None:
+    """After a restart, and on the first call ever."""
+    store.append(["room"], message())
+    own.script_flush()
+    calls(own)
+    store.append(["room"], message())
+    assert calls(own) == {"evalsha": 1, "eval": 1}
+    own.script_flush()
+    asyncio.run(store.aappend(["room"], message()))
+    assert [entry.number for entry in store.read("room", START, 10).entries] == [1, 2, 3]
+
+
+def test_history_that_the_server_has_lost_begins_anew(store: RedisStore, own: Any) -> None:
+    """Numbers begin at 1, and the marks tell a reader, even at the same number."""
+    [lost] = store.append(["room"], message())
+    own.flushall()
+    assert store.read("room", lost.position, 10) == ([], START)
+    [anew] = store.append(["room"], message())
+    assert anew.follows(START)
+    assert not store.read("room", lost.position, 10).continues(lost.position)
+
+
+def test_server_that_has_lost_the_head_alone_begins_anew(store: RedisStore, own: Any) -> None:
+    """A server that is full may drop one key of the two."""
+    entries = [store.append(["room"], message())[0] for _ in range(5)]
+    own.delete("django_sse:{sse.g.room}:head")
+    assert store.read("room", entries[1].position, 10) == ([], START)
+    [anew] = store.append(["room"], message())
+    assert anew.follows(START)
+    assert store.read("room", START, 10).entries == [anew]
+
+
+def test_server_that_has_lost_the_log_alone_goes_on(store: RedisStore, own: Any) -> None:
+    """Readers at the head miss nothing; those behind it are told."""
+    entries = [store.append(["room"], message())[0] for _ in range(5)]
+    own.delete("django_sse:{sse.g.room}:log")
+    assert store.read("room", entries[4].position, 10).continues(entries[4].position)
+    [next_one] = store.append(["room"], message())
+    assert next_one.follows(entries[4].position)
+    assert not store.read("room", entries[1].position, 10).continues(entries[1].position)
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+@pytest.mark.parametrize("extra", ["", "?retry_on_timeout=yes"])
+def test_append_is_tried_once(own_redis: str, own: Any, form: str, extra: str) -> None:
+    """What may have been done is repeated by the caller alone, who then finds it."""
+    store = RedisStore(own_redis + extra, timeout_seconds=0.2)
+    store.append(["room"], message())
+    sent = message("x")
+
+    def append(**kwargs: bool) -> Any:
+        if form == "sync":
+            return store.append(["room"], sent, **kwargs)
+        return asyncio.run(store.aappend(["room"], sent, **kwargs))
+
+    calls(own)
+    own.execute_command("CLIENT PAUSE", 600, "WRITE")
+    with pytest.raises((redis_py.TimeoutError, TimeoutError)):
+        append()
+    own.execute_command("CLIENT UNPAUSE")
+    [entry] = append(again=True)
+    assert entry.number == 2
+    assert store.positions(["room"])["room"] == entry.position
+    assert calls(own)["evalsha"] <= 3
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_both_protocols_give_the_same(own_redis: str, protocol: int) -> None:
+    """RESP2 and RESP3, by either form."""
+    store = RedisStore(f"{own_redis}?protocol={protocol}")
+    entries = store.append(["a", "b"], message())
+    entries += asyncio.run(store.aappend(["a"], message()))
+    assert store.read("a", START, 10).entries == [entries[0], entries[2]]
+    assert asyncio.run(store.aread("b", START, 10)).entries == [entries[1]]
+    assert store.positions(["a"], 1) == asyncio.run(store.apositions(["a"], 1))
+
+
+def test_connections_are_bounded_and_end_with_their_loop(store: RedisStore, own: Any) -> None:
+    """More calls than connections wait for their turn; a loop that ends leaves none."""
+
+    async def work() -> int:
+        await asyncio.gather(*(store.aappend(["room"], message()) for _ in range(400)))
+        return len(own.client_list())
+
+    before = len(own.client_list())
+    assert asyncio.run(work()) - before <= 50
+    [clients] = store._clients
+    assert clients._of_loops == {}
+    assert store.positions(["room"])["room"].number == 400
+    # But for that of the sync call before this line.
+    assert len(own.client_list()) <= before + 1
+
+
+def test_connections_of_threads_are_bounded(own_redis: str, own: Any) -> None:
+    """A URL may ask for fewer than there would be."""
+    store = RedisStore(f"{own_redis}?max_connections=3")
+    before = len(own.client_list())
+    threads = [
+        threading.Thread(target=store.append, args=(["room"], message())) for _ in range(60)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.positions(["room"])["room"].number == 60
+    assert len(own.client_list()) - before <= 3
+
+
+def test_async_forms_use_no_thread(store: RedisStore) -> None:
+    """They wait on the loop."""
+
+    async def work() -> None:
+        await asyncio.gather(*(store.aappend(["a"], message()) for _ in range(20)))
+        await store.aread("a", START, 1)
+        await store.apositions(["a"])
+        await store.atrim("a")
+        assert threading.active_count() == before
+
+    before = threading.active_count()
+    asyncio.run(work())
+
+
+def test_parents_connections_stay_with_the_parent(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forked child keeps them unused: to close them would end them in the parent's loop."""
+    store.append(["room"], message())
+    [clients] = store._clients
+    [(pid, parents)] = clients._of_processes.items()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    store.append(["room"], message())
+    assert clients._of_processes[pid] is parents
+    assert clients._of_processes[pid + 1][0] is not parents[0]
+
+
+def test_groups_are_spread_over_the_hosts(request: pytest.FixtureRequest) -> None:
+    """The same way in every process."""
+    store = RedisStore(**store_options("redis-hosts", request))
+    assert [store._shard(f"g{number}") for number in range(8)] == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert {store._shard(f"order.{number}") for number in range(10)} == {0, 1}
+
+
+def test_cluster_answers_for_each_group_by_itself(request: pytest.FixtureRequest) -> None:
+    """One call names groups of many slots."""
+    kind = Kind("redis-cluster", request)
+    store = kind.make()
+    groups = [f"g{number}" for number in range(40)]
+    assert [entry.number for entry in store.append(groups, message())] == [1] * 40
+    entries = asyncio.run(store.aappend(groups, message()))
+    assert [(entry.group, entry.number) for entry in entries] == [(name, 2) for name in groups]
+
+
+def test_cluster_takes_several_nodes(request: pytest.FixtureRequest) -> None:
+    """The others are asked if the first is down."""
+    options = store_options("redis-cluster", request)
+    url = options.pop("url")
+    for hosts in ([url, url], [("127.0.0.1", int(url.rpartition(":")[2])), {"address": url}]):
+        store = RedisStore(hosts=hosts, **options)
+        store.append(["room"], message())
+        asyncio.run(store.aappend(["room"], message()))
+    assert store.positions(["room"])["room"].number == 4
+
+
+def test_call_that_fails_on_one_host_is_told(own_redis: str) -> None:
+    """The others are done, and a second attempt finds them."""
+    store = RedisStore(hosts=[own_redis, "redis://127.0.0.1:1"], timeout_seconds=1)
+    groups = [next(f"g{n}" for n in range(50) if store._shard(f"g{n}") == s) for s in (0, 1)]
+    sent = message()
+    for call in (
+        lambda: store.append(groups, sent),
+        lambda: asyncio.run(store.aappend(groups, sent, again=True)),
+    ):
+        with pytest.raises(redis_py.ConnectionError):
+            call()
+    assert store.positions(groups[:1])[groups[0]].number == 1
+
+
+def test_loop_that_is_closed_while_it_runs_raises_as_ever(store: RedisStore) -> None:
+    """The store changes nothing about it, and the loop can be used on."""
+
+    async def work() -> None:
+        await store.aappend(["room"], message())
+        with pytest.raises(RuntimeError, match="running"):
+            asyncio.get_running_loop().close()
+        await store.aappend(["room"], message())
+
+    asyncio.run(work())
+    assert store._clients[0]._of_loops == {}
+    assert store.positions(["room"])["room"].number == 2

@@ -1,0 +1,269 @@
+"""Audiences: who gets an event, once, in which order, and in how many pieces."""
+
+import pytest
+
+from django_sse.audiences import Audience, Audiences, Batch, Item, deliver
+from django_sse.envelope import Delivery, unpack
+from django_sse.places import Place
+from django_sse.positions import START, Position, decode
+
+GROUPS = frozenset({"g", "h"})
+
+
+class Reader:
+    """A member that keeps what it was handed."""
+
+    def __init__(self) -> None:
+        self.audience: Audience | None = None
+        self.batches: list[Batch] = []
+
+    def take(self, batch: Batch) -> None:
+        self.batches.append(batch)
+
+    @property
+    def data(self) -> list[list[object]]:
+        return [[item.event.data for item in batch.items] for batch in self.batches]
+
+
+def delivery(data: str, mark: str = "", groups: tuple[str, ...] = ("g",)) -> Delivery:
+    """Return an event for the first of *groups*, in no history."""
+    fields = {"groups": list(groups)} if len(groups) > 1 else {}
+    return unpack({"group": groups[0], "data": data, "mark": mark, **fields})
+
+
+def numbered(number: int, group: str = "g") -> Delivery:
+    """Return the event of that number in the history of *group*."""
+    place = {"number": number, "mark": f"{number:08}", "previous": f"{number - 1:08}"}
+    return unpack({"group": group, "data": str(number), **place})
+
+
+def join(audience: Audience, *readers: Reader) -> None:
+    """Put *readers*, who are live, into the audience."""
+    audience.members.update(readers)
+    audience.live.update(readers)
+
+
+@pytest.fixture
+def audience() -> Audience:
+    return Audience(GROUPS)
+
+
+@pytest.fixture
+def followed() -> Audience:
+    """An audience whose groups have histories."""
+    return Audience(GROUPS, Place({"g": START, "h": START}))
+
+
+def test_batch_joins_its_frames_once() -> None:
+    """The same bytes object goes to every stream."""
+    batch = Batch([Item(delivery("a")), Item(delivery("b"), b"id: x\n")])
+    assert batch.frames == b"data: a\n\nid: x\ndata: b\n\n"
+    assert batch.frames is batch.frames
+
+
+def test_batch_of_nothing_has_no_bytes() -> None:
+    """A filter may leave nothing."""
+    assert Batch([]).frames == b""
+
+
+def test_item_has_the_event_with_its_id() -> None:
+    """Code is given what the wire has."""
+    event = Item(delivery("a"), b"id: x\n").event
+    assert (event.data, event.id) == ("a", "x")
+    assert event.encode() == Item(delivery("a"), b"id: x\n").frame == b"id: x\ndata: a\n\n"
+    assert Item(delivery("a")).event.id is None
+
+
+def test_put_tells_of_the_first_event_of_a_tick(audience: Audience) -> None:
+    """The hub has to plan one flush for a tick, not one for each event."""
+    assert audience.put(delivery("a"))
+    assert not audience.put(delivery("b"))
+    audience.flush()
+    assert audience.put(delivery("c"))
+
+
+def test_flush_hands_one_batch_to_every_member(audience: Audience) -> None:
+    """The events of a tick, in order, in the same batch for all."""
+    readers = [Reader() for _ in range(3)]
+    join(audience, *readers)
+    for data in ("a", "b", "c"):
+        audience.put(delivery(data))
+    assert all(reader.batches == [] for reader in readers)
+    audience.flush()
+    assert all(reader.data == [["a", "b", "c"]] for reader in readers)
+    assert len({id(reader.batches[0]) for reader in readers}) == 1
+
+
+def test_flush_hands_nothing_to_a_member_on_its_way(followed: Audience) -> None:
+    """One that is not live reads what it lacks by itself."""
+    live, behind = Reader(), Reader()
+    join(followed, live, behind)
+    followed.live.discard(behind)
+    followed.put(numbered(1))
+    followed.flush()
+    assert live.data == [["1"]]
+    assert behind.batches == []
+
+
+def test_flush_of_nothing_calls_nobody(audience: Audience) -> None:
+    """An audience is flushed when it changes, too, and often has nothing then."""
+    reader = Reader()
+    join(audience, reader)
+    audience.flush()
+    assert reader.batches == []
+
+
+def test_flush_hands_each_event_out_once(audience: Audience) -> None:
+    """The next tick begins with nothing."""
+    reader = Reader()
+    join(audience, reader)
+    audience.put(delivery("a"))
+    audience.flush()
+    audience.flush()
+    audience.put(delivery("b"))
+    audience.flush()
+    assert reader.data == [["a"], ["b"]]
+
+
+def test_flush_without_members_forgets_the_events(audience: Audience) -> None:
+    """Whoever comes later gets what comes later."""
+    audience.put(delivery("a"))
+    audience.flush()
+    reader = Reader()
+    join(audience, reader)
+    audience.flush()
+    assert reader.batches == []
+
+
+def test_batch_begins_at_the_place_before_its_first_event(followed: Audience) -> None:
+    """A member that cannot take it goes on from there; each item has the id behind it."""
+    reader = Reader()
+    join(followed, reader)
+    for tick in ((1, 2), (3,)):
+        for number in tick:
+            followed.put(numbered(number))
+        followed.flush()
+    first, second = reader.batches
+    assert first.before is not None
+    assert first.before.positions == {"g": START, "h": START}
+    assert second.before is not None
+    assert second.before.positions == {"g": Position(2, "00000002"), "h": START}
+    ids = [item.id_line[4:-1].decode() for batch in reader.batches for item in batch.items]
+    said = [decode(id) for id in ids]
+    assert [one and one.position("g") for one in said] == [numbered(n).position for n in (1, 2, 3)]
+
+
+def test_batch_of_events_without_a_history_begins_nowhere(followed: Audience) -> None:
+    """There is nowhere to read them again; nor has such an event an id."""
+    reader = Reader()
+    join(followed, reader)
+    followed.put(delivery("a"))
+    followed.flush()
+    assert reader.batches[0].before is None
+    assert reader.batches[0].frames == b"data: a\n\n"
+
+
+def test_put_drops_the_copies_of_an_event_for_several_groups(audience: Audience) -> None:
+    """One that was published to two of the audience's groups is delivered once."""
+    reader = Reader()
+    join(audience, reader)
+    assert audience.put(delivery("a", "m1", ("g", "h")))
+    assert not audience.put(delivery("a", "m1", ("h", "g")))
+    assert not audience.put(delivery("b", "m2", ("h", "g")))
+    audience.flush()
+    assert not audience.put(delivery("b", "m2", ("g", "h")))
+    audience.flush()
+    assert reader.data == [["a", "b"]]
+
+
+def test_put_takes_events_of_one_group_as_they_come(audience: Audience) -> None:
+    """Two events that say the same are two events."""
+    reader = Reader()
+    join(audience, reader)
+    audience.put(delivery("a"))
+    audience.put(delivery("a"))
+    audience.flush()
+    assert reader.data == [["a", "a"]]
+
+
+def test_deliver_lets_members_leave_and_come_meanwhile() -> None:
+    """A stream that ends in its turn leaves the set that is gone through."""
+    members: set[Reader] = set()
+
+    class Leaves(Reader):
+        def take(self, batch: Batch) -> None:
+            super().take(batch)
+            members.discard(self)
+            members.add(Reader())
+
+    leaving = [Leaves() for _ in range(3)]
+    members.update(leaving)
+    deliver(Batch([Item(delivery("a"))]), members)
+    assert all(reader.data == [["a"]] for reader in leaving)
+    assert len(members) == 3
+    assert all(reader.batches == [] for reader in members)
+
+
+def test_deliver_goes_on_behind_a_member_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in one member's way costs no other its events; it is logged."""
+
+    class Broken(Reader):
+        def take(self, batch: Batch) -> None:
+            raise LookupError("a bug")
+
+    readers = [Reader() for _ in range(10)]
+    deliver(Batch([Item(delivery("a"))]), [*readers[:5], Broken(), *readers[5:]])
+    assert all(reader.data == [["a"]] for reader in readers)
+    assert "a bug" in caplog.text
+
+
+class TestAudiences:
+    @pytest.fixture
+    def audiences(self) -> Audiences:
+        """Those of a hub that has come to the fifth event of each group."""
+        return Audiences(lambda groups: dict.fromkeys(groups, Position(5, "00000005")))
+
+    def test_members_of_the_same_groups_share_one(self, audiences: Audiences) -> None:
+        """It begins where the hub is."""
+        one, two = Reader(), Reader()
+        for reader in (one, two):
+            audiences.place(reader, GROUPS)
+        assert one.audience is two.audience is audiences.at(GROUPS)
+        assert one.audience is not None
+        assert one.audience.live == {one, two}
+        assert one.audience.place.positions == dict.fromkeys(GROUPS, Position(5, "00000005"))
+
+    def test_an_empty_one_is_forgotten(self, audiences: Audiences) -> None:
+        """With its last member, whether that is live or not."""
+        reader = Reader()
+        audiences.place(reader, GROUPS)
+        assert reader.audience is not None
+        reader.audience.live.discard(reader)
+        audiences.place(reader, frozenset())
+        assert reader.audience is None
+        assert list(audiences) == []
+        assert list(audiences.of("g")) == []
+
+    def test_a_member_on_its_way_stays_so(self, audiences: Audiences) -> None:
+        """A change of groups does not make it live."""
+        reader = Reader()
+        audiences.place(reader, GROUPS)
+        assert reader.audience is not None
+        reader.audience.live.discard(reader)
+        audiences.place(reader, frozenset({"g"}))
+        assert reader.audience is not None
+        assert reader.audience.members == {reader}
+        assert reader.audience.live == set()
+
+    def test_a_member_takes_along_what_it_has_from_one_of_two_groups(
+        self, audiences: Audiences
+    ) -> None:
+        """The copy that is still to come is passed over where it has gone, too."""
+        reader = Reader()
+        audiences.place(reader, GROUPS)
+        assert reader.audience is not None
+        place = {"number": 6, "mark": "00000006", "previous": "00000005"}
+        fields = {"data": "x", "groups": ["g", "h"], **place}
+        assert reader.audience.put(unpack({"group": "g", **fields}))
+        audiences.place(reader, frozenset({"g", "h", "i"}))
+        assert not reader.audience.put(unpack({"group": "h", **fields}))

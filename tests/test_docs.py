@@ -1,0 +1,491 @@
+"""The documentation, held against the code: its tables, its links, and its examples."""
+
+import ast
+import contextlib
+import dataclasses
+import inspect
+import itertools
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from django.core import checks as django_checks
+
+import django_sse
+from django_sse import checks, exceptions, signals
+from django_sse.conf import Settings
+from django_sse.metrics import Metrics
+from django_sse.options import StreamOptions
+from django_sse.reasons import CloseReason
+from tests.services import free_port, require_node
+from tests.test_layers_of_imports import LAYERS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+TUTORIAL = DOCS / "tutorial.md"
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
+)
+EXECUTED = [README, *(path for path in PAGES if DOCS in path.parents)]
+
+START_SECONDS = 30
+EVENT_SECONDS = 10
+
+
+def name_of(value: Any) -> str | None:
+    """Return the name of a page for a test's id."""
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else None
+
+
+# Reading Markdown.
+
+
+class Block(NamedTuple):
+    """A fenced block of code."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str | None:
+        """The path of the project's file that the block's first line names."""
+        found = re.match(r"(?:# |\{# )([\w/]+\.\w+)(?: #\})?\n", self.text)
+        return found and found[1]
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the fenced blocks of *page*."""
+    text = page.read_text()
+    return [
+        Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2])
+        for found in re.finditer(r"^```([\w{}-]*)[^\n]*\n(.*?)^```$", text, re.M | re.S)
+    ]
+
+
+def python_blocks() -> list[Any]:
+    return [
+        pytest.param(block, id=f"{page.relative_to(ROOT)}:{block.line}")
+        for page in PAGES
+        for block in blocks_of(page)
+        if block.language == "python"
+    ]
+
+
+def prose_of(page: Path) -> str:
+    """Return the page without its blocks and its code."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """Return the rows of the first table of *page* whose first column has *heading*."""
+    lines = (DOCS / page).read_text().splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in rows]
+
+
+def code(cell: str) -> list[str]:
+    """Return what stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# The reference.
+
+
+def test_settings_reference_names_every_setting_and_its_default() -> None:
+    """A key is in the table, with its default as it is written in Python."""
+    documented = {
+        code(row[0])[0]: ast.literal_eval(code(row[2])[0])
+        for row in table("reference/settings.md", "key")
+    }
+    actual = {field.name.upper(): field.default for field in dataclasses.fields(Settings)}
+    assert documented == actual
+
+
+def test_settings_reference_gives_a_unit_with_each_setting() -> None:
+    """The unit agrees with the key's name."""
+    for row in table("reference/settings.md", "key"):
+        for ending, unit in (("SECONDS", "seconds"), ("MS", "milliseconds"), ("BYTES", "bytes")):
+            if code(row[0])[0].endswith(f"_{ending}"):
+                assert row[1].startswith(unit)
+        assert row[1]
+
+
+def test_checks_reference_names_every_check_and_its_level() -> None:
+    """An id is in the table, and nothing else; those of ``--deploy`` are marked."""
+    documented = {(code(row[0])[0], row[1]) for row in table("reference/checks.md", "id")}
+    found = set()
+    for check in (getattr(checks, name) for name in checks.__all__):
+        for level, number in re.findall(
+            r'(Error|Warning)\(.*?id="(django_sse\.\w\d+)"', inspect.getsource(check), re.S
+        ):
+            is_deploy = check in django_checks.registry.registry.deployment_checks
+            found.add((number, level.lower() + (", `--deploy`" if is_deploy else "")))
+    assert documented == found
+    assert len(found) == inspect.getsource(checks).count('id="')
+
+
+def test_views_reference_names_every_option_and_its_default() -> None:
+    """Options are documented as StreamOptions has them, in its order."""
+    documented = [
+        (code(row[0])[0], ast.literal_eval(code(row[2])[0]))
+        for row in table("reference/views.md", "option")
+    ]
+    defaults = StreamOptions()
+    fields = dataclasses.fields(StreamOptions)
+    assert documented == [(field.name, getattr(defaults, field.name)) for field in fields]
+
+
+def test_views_reference_marks_the_attributes_of_the_class() -> None:
+    """A star means that EventStreamView has an attribute of that name."""
+    rows = table("reference/views.md", "option")
+    marked = {code(row[0])[0] for row in rows if row[0].endswith("*")}
+    names = {field.name for field in dataclasses.fields(StreamOptions)}
+    assert marked == names & set(vars(django_sse.EventStreamView))
+
+
+def test_signals_reference_names_every_signal() -> None:
+    """Those of the package's face, and no others."""
+    documented = [code(row[0])[0] for row in table("reference/signals.md", "signal")]
+    assert sorted(documented) == sorted(signals.__all__)
+
+
+def test_signals_reference_names_the_arguments_that_are_sent() -> None:
+    """The table says what the source passes, wherever that is sent."""
+    documented = {
+        code(row[0])[0]: set(code(row[2])) for row in table("reference/signals.md", "signal")
+    }
+    assert documented == {
+        "stream_opened": {"stream"},
+        "event_sent": {"stream", "event"},
+        "stream_closed": {"stream", "reason"},
+        "event_published": {"groups", "event"},
+        "events_dropped": {"stream", "count"},
+    }
+    sent: dict[str, set[str]] = {name: set() for name in signals.__all__}
+    for path in (ROOT / "django_sse").glob("*.py"):
+        for name, arguments in calls_that_send(path):
+            sent[name] |= arguments
+    assert sent == documented
+
+
+def calls_that_send(path: Path) -> Iterator[tuple[str, set[str]]]:
+    """Yield the signal and the arguments of each call that sends one, by whatever helper."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        keywords = {keyword.arg for keyword in node.keywords if keyword.arg}
+        called = node.func
+        if isinstance(called, ast.Attribute) and called.attr in ("send_robust", "asend_robust"):
+            if (name := signal_in(called.value)) is not None:
+                yield name, keywords
+        elif node.args and (name := signal_in(node.args[0])) is not None:
+            yield name, keywords | {"stream"}  # _report() and _notify() add it.
+
+
+def signal_in(node: ast.expr) -> str | None:
+    """Return the name of the signal that *node* names."""
+    return node.id if isinstance(node, ast.Name) and node.id in signals.__all__ else None
+
+
+def test_signals_reference_names_every_reason() -> None:
+    """A stream's end has a name and a text."""
+    documented = {
+        code(row[0])[0]: code(row[1])[0] for row in table("reference/signals.md", "reason")
+    }
+    assert documented == {reason.name: reason.value for reason in CloseReason}
+
+
+def test_errors_reference_names_every_error_and_its_bases() -> None:
+    """The second column has what it is beside an SSEError."""
+    documented = {
+        code(row[0])[0]: set(code(row[1])) for row in table("reference/errors.md", "error")
+    }
+    actual = {}
+    for name in exceptions.__all__:
+        bases = {base.__name__ for base in getattr(exceptions, name).__bases__}
+        actual[name] = bases - {"SSEError"}
+    assert documented == actual
+
+
+def test_logging_reference_names_every_count() -> None:
+    """The counts are those of Metrics."""
+    documented = [code(row[0])[0] for row in table("reference/logging.md", "name")]
+    assert documented == [field.name for field in dataclasses.fields(Metrics)]
+
+
+def test_logging_reference_has_every_message() -> None:
+    """Each message of the package, up to its first argument or after it, is in the table."""
+    rows = [f"{row[0]} {row[1]}" for row in table("reference/logging.md", "level")]
+    for path in (ROOT / "django_sse").glob("*.py"):
+        for level, message in logged(path):
+            words = [part for part in re.split(r"%[.\d]*[a-z]", message) if len(part) > 4]
+            assert any(row.startswith(level) and words[0].strip(" :('") in row for row in rows), (
+                f"{path.name} logs {message!r}, {level}"
+            )
+
+
+def logged(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the level and the text of each call of a logger."""
+    levels = {"exception": "ERROR"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner, called = node.func.value, node.func.attr
+            if isinstance(owner, ast.Name) and owner.id == "logger" and node.args:
+                yield levels.get(called, called.upper()), ast.literal_eval(node.args[0])
+
+
+def test_architecture_has_every_module_in_its_layer() -> None:
+    """The table is the one that the test of imports goes by."""
+    rows = table("architecture.md", "layer")
+    assert [set(code(row[1])) for row in rows] == LAYERS
+    assert [row[0] for row in rows] == [str(number) for number in range(len(LAYERS))]
+
+
+def test_architecture_says_what_every_module_holds() -> None:
+    """But for the plain ones at the bottom and the app's own at the top."""
+    documented = [name for row in table("architecture.md", "module") for name in code(row[0])]
+    assert sorted(documented) == sorted(set.union(*LAYERS[1:-1]))
+
+
+@pytest.mark.parametrize("name", django_sse.__all__)
+def test_reference_has_every_public_name(name: str) -> None:
+    """What can be imported from the package is described in the reference."""
+    pages = (path.read_text() for path in (DOCS / "reference").glob("*.md"))
+    assert any(
+        re.search(rf"django_sse\.{name}(\(\))?\n", page) or f"| `{name}` |" in page
+        for page in pages
+    )
+
+
+# Links.
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the targets within *page*: its headings, and those that are named."""
+    text = page.read_text()
+    headings = re.findall(r"^#{1,3} (.+)$", text, re.M)
+    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r"^\(([\w-]+)\)=$", text, re.M))
+
+
+def test_links_go_to_files_and_anchors_that_are_there() -> None:
+    """Every relative link of every page."""
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(page)):
+            if re.match(r"https?:|mailto:", target):
+                continue
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            if not file.exists() or (anchor and anchor not in anchors_of(file)):
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert broken == []
+
+
+def test_readme_links_to_every_page() -> None:
+    """A page that nobody finds is none."""
+    linked = set(re.findall(r"\]\((docs/[^)#]+\.md)", README.read_text()))
+    pages = {str(page.relative_to(ROOT)) for page in PAGES if DOCS in page.parents}
+    assert pages - linked <= {"docs/index.md"}
+
+
+def test_readme_has_the_commands_that_run_the_demo_and_the_tests() -> None:
+    """Each stands alone on a line, as a newcomer copies it."""
+    commands = [block.text for block in blocks_of(README) if block.language == "console"]
+    assert "$ make demo\n" in commands
+    assert "$ make test\n" in commands
+
+
+# Code.
+
+
+@pytest.mark.parametrize("block", python_blocks())
+def test_python_block_compiles(block: Block) -> None:
+    """It may await outside a function, as an extract does."""
+    compile(block.text, f"{block.page}:{block.line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("block", python_blocks())
+def test_python_block_imports_names_that_the_package_has(block: Block) -> None:
+    """A name that is imported from the package is there."""
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("django_sse"):
+            assert node.module is not None
+            __import__(node.module)
+            for alias in node.names:
+                assert hasattr(sys.modules[node.module], alias.name)
+
+
+def test_event_on_the_wire_is_as_the_reference_says() -> None:
+    """The example of the format is run; it asserts its bytes."""
+    [block] = [b for b in blocks_of(DOCS / "reference/events.md") if b.language == "python"]
+    exec(block.text, {})
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("page", [README, TUTORIAL], ids=name_of)
+def test_scripts_of_pages_are_javascript(page: Path) -> None:
+    """What a page's template holds in a module script is parsed by Node.js."""
+    node = require_node()
+    scripts = [
+        script
+        for block in blocks_of(page)
+        for script in re.findall(r'<script type="module">(.*?)</script>', block.text, re.S)
+    ]
+    assert scripts
+    for script in scripts:
+        subprocess.run(
+            [node, "--input-type=module", "--check"],
+            input=script,
+            text=True,
+            check=True,
+            capture_output=True,
+        )
+
+
+# The first stream and the tutorial, as a reader follows them.
+
+
+class Project:
+    """A project made as a page says: by Django's command, then by the page's files in order."""
+
+    def __init__(self, folder: Path, page: Path, app: str) -> None:
+        self.folder = folder
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        self._environment.pop("DJANGO_SETTINGS_MODULE", None)
+        self._environment["NO_COLOR"] = "1"
+        self.run("-m", "django", "startproject", "mysite", ".")
+        self.run("manage.py", "startapp", app)
+        for block in blocks_of(page):
+            if block.file is not None:
+                self._write(folder / block.file, block.text)
+        self.run("manage.py", "makemigrations", app)
+        self.run("manage.py", "migrate")
+
+    def _write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What goes to the settings goes to their end; every other block is its whole file.
+        before = path.read_text() if path.name == "settings.py" else ""
+        path.write_text(f"{before}\n{text}" if before else text)
+
+    def run(self, *arguments: str) -> str:
+        """Run Python in the project; return what it prints."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=self._environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    @contextlib.contextmanager
+    def serve(self) -> Iterator[str]:
+        """Serve the project by its own ``runserver``; yield its address."""
+        port = free_port()
+        log = self.folder / "server.log"
+        with (
+            log.open("w") as output,
+            subprocess.Popen(
+                [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"],
+                cwd=self.folder,
+                env=self._environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            ) as server,
+        ):
+            try:
+                address = f"http://127.0.0.1:{port}"
+                self._wait_for(address, server)
+                assert "ASGI/Daphne" in log.read_text()
+                yield address
+            finally:
+                server.terminate()
+                try:
+                    server.wait(timeout=EVENT_SECONDS)
+                except subprocess.TimeoutExpired:
+                    server.kill()
+
+    def _wait_for(self, address: str, server: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                httpx.get(f"{address}/admin/login/")
+            except httpx.TransportError:
+                log = (self.folder / "server.log").read_text()
+                assert server.poll() is None, log
+                assert time.monotonic() < deadline, log
+                time.sleep(0.05)  # Until it listens there is nothing to wait on.
+            else:
+                return
+
+
+@contextlib.contextmanager
+def stream(client: httpx.Client, path: str) -> Iterator[Iterator[tuple[str, str]]]:
+    """Open a stream; yield an iterator of its events, each a type and its data."""
+    with client.stream("GET", path, headers={"Accept": "text/event-stream"}) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "text/event-stream"
+        yield events_of(response.iter_lines())
+
+
+def events_of(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    kind, data = "message", []
+    for line in lines:
+        name, _, value = line.partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            data.append(value)
+        elif not line:
+            if data:
+                yield kind, "\n".join(data)
+            kind, data = "message", []
+
+
+@pytest.mark.slow
+def test_first_stream_of_the_readme_runs(tmp_path: Path) -> None:
+    """A reader who follows the steps has a page, a stream, and an event on it."""
+    project = Project(tmp_path, README, "live")
+    with project.serve() as address, httpx.Client(base_url=address, timeout=EVENT_SECONDS) as page:
+        html = page.get("/live/").text
+        assert "new EventSource(&quot;" not in html
+        assert 'new EventSource("/live/news/")' in html
+        with stream(page, "/live/news/") as events:
+            assert next(events) == ("message", '{"text":"You are connected."}')
+            token = {"csrfmiddlewaretoken": page.cookies["csrftoken"], "text": "Hello"}
+            assert page.post("/live/announce/", data=token).status_code == 204
+            assert next(events) == ("message", '{"text":"Hello"}')
+
+
+@pytest.mark.slow
+def test_tutorial_runs(tmp_path: Path) -> None:
+    """At its end the board is live, its guard refuses strangers, and its own tests pass."""
+    project = Project(tmp_path, TUTORIAL, "board")
+    with project.serve() as address, httpx.Client(base_url=address, timeout=EVENT_SECONDS) as page:
+        assert 'new EventSource("/notices/")' in page.get("/").text
+        token = page.cookies["csrftoken"]
+        page.post("/", data={"csrfmiddlewaretoken": token, "text": "old"})
+        with stream(page, "/notices/") as events:
+            assert next(events) == ("notice", '{"id":1,"text":"old"}')
+            page.post("/", data={"csrfmiddlewaretoken": token, "text": "new"})
+            assert next(events) == ("notice", '{"id":2,"text":"new"}')
+        with stream(page, "/clock/") as ticks:
+            assert next(ticks)[0] == "tick"
+        assert page.get("/visits/").status_code == 403
+    assert "OK" in project.run("-W", "error", "manage.py", "test")
+    assert "no issues" in project.run("manage.py", "check")

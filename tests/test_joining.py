@@ -1,0 +1,63 @@
+"""Events that follow each other closely are joined into one write."""
+
+from typing import Any
+
+import pytest
+from django.http import HttpRequest
+
+from django_sse import EventStream, abroadcast, apublish, event_stream, gathering
+from tests.clients import AsgiClient, Exchange
+
+RETRY = b"retry: 3000\n\n"
+BURST = 50
+
+
+@pytest.fixture
+async def exchange(asgi: AsgiClient, route: Any) -> Exchange:
+    """A stream of the group "ticks"."""
+
+    @event_stream
+    async def view(request: HttpRequest, stream: EventStream) -> None:
+        await stream.subscribe("ticks")
+
+    route("ticks/", view)
+    exchange = await asgi.open("/ticks/")
+    assert await exchange.next_frame() == RETRY
+    return exchange
+
+
+async def test_events_published_one_after_the_other_make_one_write(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publisher that awaits each apublish() is still faster than a write to many streams."""
+    monkeypatch.setattr(gathering, "_MAX_SECONDS", 60)
+    for number in range(BURST):
+        await apublish("ticks", number)
+    frames = [await exchange.next_frame() for _ in range(BURST)]
+    assert frames == [b"data: %d\n\n" % number for number in range(BURST)]
+    assert len(exchange.chunks) == 2  # The first is RETRY.
+
+
+async def test_events_without_end_are_written_when_the_first_has_waited_long_enough(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flow of events that never pauses is not gathered for ever."""
+    monkeypatch.setattr(gathering, "_MAX_SECONDS", 0)
+    for number in range(BURST):
+        await apublish("ticks", number)
+        if len(exchange.chunks) > 1:
+            break
+    assert await exchange.next_frame() == b"data: 0\n\n"
+    assert number < BURST - 1
+
+
+async def test_broadcast_comes_behind_the_events_that_are_being_gathered(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joining changes no order."""
+    monkeypatch.setattr(gathering, "_MAX_SECONDS", 60)
+    await apublish("ticks", 1)
+    await abroadcast(2)
+    await apublish("ticks", 3)
+    frames = [await exchange.next_frame() for _ in range(3)]
+    assert frames == [b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n"]
