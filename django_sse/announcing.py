@@ -9,13 +9,12 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django_sse import loops
 from django_sse.envelope import join, to_message
 from django_sse.history import Entry
+from django_sse.jobs import Job
 from django_sse.metrics import metrics
 from django_sse.sending import send
 from django_sse.stores import get_store
-from django_sse.threads import new_context
 
 __all__ = ["Announcements", "announce"]
 
@@ -47,7 +46,7 @@ class Announcements:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._waiting: collections.deque[Entry] = collections.deque(maxlen=_MAX_WAITING)
-        self._is_working = False
+        self._job = Job("publish", self._announce_all)
         self._added = 0
         # Who waits until so many have been announced.
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -63,23 +62,16 @@ class Announcements:
             for entry in entries:
                 self._waiting.append(entry)
                 self._added += 1
-            must_start, self._is_working = not self._is_working, True
-        if must_start:
-            loops.post("publish", self._work(), new_context())
+        self._job.start()
 
-    async def _work(self) -> None:
-        try:
-            while entries := self._take():
-                await announce(entries)
-                self._tell(self._added - len(self._waiting))
-        except BaseException:
-            self._is_working = False
-            self.add(())  # The loop ends: another takes over.
-            raise
+    async def _announce_all(self) -> None:
+        while entries := self._take():
+            await announce(entries)
+            self._tell(self._added - len(self._waiting))
 
     async def settled(self) -> None:
         """Wait, a second at most, until what has been added by now has been announced."""
-        if self._pid != os.getpid() or not self._is_working:
+        if self._pid != os.getpid() or not self._job.is_running:
             return
         announced = asyncio.get_running_loop().create_future()
         self._waiters.append((self._added, announced))
@@ -95,7 +87,6 @@ class Announcements:
     def _take(self) -> list[Entry]:
         with self._lock:
             count = min(len(self._waiting), _MAX_JOINED)
-            self._is_working = count > 0
             return [self._waiting.popleft() for _ in range(count)]
 
 

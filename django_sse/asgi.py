@@ -8,10 +8,10 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http.response import HttpResponseBase
 
 from django_sse import loops
+from django_sse.contexts import StreamContext
 from django_sse.http import EventStreamResponse
 from django_sse.lifecycle import only_served
 from django_sse.streams import EventStream
-from django_sse.threads import StreamContext
 from django_sse.transports import push
 from django_sse.types import Message, Receive, Send
 

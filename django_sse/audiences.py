@@ -105,9 +105,11 @@ class Audience:
         if self._pending:
             batch = Batch(self._pending, self._before)
             self._pending, self._before = [], None
-            behind = self.members - self.live
+            is_any_behind = len(self.members) > len(self.live)
+            loose = [i for i in batch.items if i.delivery.number is None] if is_any_behind else []
+            behind = self.members - self.live if loose else ()
             deliver(batch, self.live)
-            if behind and (loose := [i for i in batch.items if i.delivery.number is None]):
+            if behind:
                 deliver(Batch(loose), behind)
 
 
@@ -163,7 +165,7 @@ class Audiences:
             if is_live:
                 new.live.add(member)
                 if old is not None:
-                    new.place.merge(old.place)
+                    new.place.merge(old.place, groups & old.groups)
 
     def _at(self, groups: frozenset[str]) -> Audience:
         audience = self._by_groups.get(groups)

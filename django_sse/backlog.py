@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from django_sse import loops
 from django_sse.envelope import Packed
 from django_sse.history import Entry
+from django_sse.jobs import Job
 from django_sse.metrics import metrics
 from django_sse.sending import report
 from django_sse.stores import get_store
-from django_sse.threads import new_context
 
 __all__ = ["Backlog"]
 
@@ -53,7 +53,7 @@ class Backlog:
         self._lock = threading.Lock()
         self._waiting: collections.deque[_Waiting] = collections.deque()
         self._is_registered = False
-        self._is_working = False
+        self._job = Job("backlog", self._try_all)
 
     def is_empty(self) -> bool:
         """Tell whether nothing waits, so that an event may go straight to the store."""
@@ -77,7 +77,7 @@ class Backlog:
                 oldest = self._waiting.popleft()
                 metrics.queue_drops += 1
                 report(oldest.names, BufferError(f"over {_MAX_EVENTS} events wait"))
-        self._start()
+        self._job.start()
 
     def _end(self, pid: int) -> None:
         """Tell what is lost with the process, as far as it does not go in its last moments."""
@@ -85,21 +85,6 @@ class Backlog:
             loops.finish()
             for waiting in tuple(self._waiting):
                 report(waiting.names, TimeoutError("the process ended while it waited"))
-
-    def _start(self) -> None:
-        with self._lock:
-            must_start = bool(self._waiting) and not self._is_working
-            self._is_working = self._is_working or must_start
-        if must_start:
-            loops.post("backlog", self._work(), new_context())
-
-    async def _work(self) -> None:
-        try:
-            await self._try_all()
-        finally:
-            # Where the loop ends, what waits goes on with what is added next.
-            self._is_working = False
-        self._start()  # What came just now.
 
     async def _try_all(self) -> None:
         failures = 0

@@ -41,8 +41,8 @@ class CatchUp:
         self._resets = self._following.resets(self._watched)
         member.audience.live.discard(member)
 
-    def regroup(self, wanted: Mapping[str, Position]) -> None:
-        """Follow a change of the member's groups; *wanted* is where to begin in new ones."""
+    def regroup(self, start: Place | None = None) -> None:
+        """Follow a change of the member's groups; *start* is where to begin in new ones."""
         audience, before = self._member.audience, self._watched
         self._watched = groups_of(self._member)
         self._following.watch(self._watched)
@@ -51,7 +51,9 @@ class CatchUp:
         if audience is None:
             self.place = self.place.moved({})
         else:
-            self.place = self.place.moved({**audience.place.positions, **wanted})
+            start = start or audience.place
+            self.place = self.place.moved(start.positions)
+            self.place.merge(start, self._watched - before)
             audience.live.discard(self._member)
 
     async def read(self) -> Sequence[Item] | None:
@@ -73,7 +75,7 @@ class CatchUp:
                 if position != live.get(group)
             }
             if not lagging:
-                audience.place.merge(self.place)
+                audience.place.merge(self.place, self._watched)
                 audience.live.add(self._member)
                 return None
             pieces = {group: await self._read(group, after) for group, after in lagging.items()}

@@ -13,6 +13,7 @@ from django.utils.cache import patch_vary_headers
 from django_sse.access import allow_origin, is_refused_origin, refresh_user
 from django_sse.arguments import ModelArguments, call_with_request
 from django_sse.conf import get_settings
+from django_sse.contexts import view_context
 from django_sse.exceptions import ChannelLayerUnavailable, StoreUnavailable, StreamClosed
 from django_sse.groups import check_groups
 from django_sse.http import (
@@ -26,7 +27,6 @@ from django_sse.lifetime import make_lifetime
 from django_sse.options import StreamOptions
 from django_sse.reasons import CloseReason
 from django_sse.streams import EventStream
-from django_sse.threads import view_context
 
 __all__ = ["Author", "Endpoint", "run_outside_transactions"]
 

@@ -107,10 +107,13 @@ class Fed(Lifecycle):
     def _begin(self, wanted: Mapping[str, Position]) -> None:
         # No wait since the groups were joined: nothing has been handed out from them yet.
         assert self.audience is not None
+        start = self.audience.place
+        if wanted and self._resumption is not None:
+            start = self._resumption.place(start, wanted)
         if self._catch_up is not None:
-            self._catch_up.regroup(wanted)
-        elif wanted and self._resumption is not None:
-            self._fall_behind(self._resumption.place(self.audience.place, wanted))
+            self._catch_up.regroup(start)
+        elif wanted:
+            self._fall_behind(start)
         self._tell_id()
 
     def _fall_behind(self, place: Place) -> None:
@@ -186,7 +189,7 @@ class Fed(Lifecycle):
         self._hub.leave(self, names)
         self._forget_where(names)
         if self._catch_up is not None:
-            self._catch_up.regroup({})
+            self._catch_up.regroup()
 
     def _forget_where(self, names: Sequence[str]) -> None:
         if self._where is not None:
@@ -198,35 +201,46 @@ class Fed(Lifecycle):
         """See Member.take()."""
         if self.reason is not None:
             return
-        has_history = batch.before is not None or self._catch_up is not None
-        if not has_history or self.has_room(len(batch.frames)):
+        if self._hub.following is None or self.has_room(len(batch.frames)):
             self._take(batch)
             return
         if batch.before is not None:
             self._fall_behind(batch.before)
-        if lost := sum(item.delivery.number is None for item in batch.items):
+        self._take_loose([item for item in batch.items if item.delivery.number is None])
+
+    def _take_loose(self, items: Sequence[Item]) -> None:
+        """Queue of *items*, which no store has, those that fit; the others are lost."""
+        chosen = self._chosen(items)
+        kept = [item for item in chosen if self.offer(item)]
+        self._count(kept)
+        if lost := len(chosen) - len(kept):
             metrics.events_dropped += lost
             self._report(events_dropped, count=lost)
 
     def _take(self, batch: Batch, is_whole: bool = False) -> None:
         if self._where is not None:
-            batch = Batch(self._chosen(batch.items, self._where))
+            batch = Batch(list(self._chosen(batch.items)))
         items = batch.items
         if not items:
             return
         self._last_write = self._hub.gathering.now
         self._last_id = items[-1].id_line or self._last_id
-        self.events_sent += len(items)
         # What has been read of the store is there only once: it goes as one, which always fits.
         if is_whole or self._queue is None:
             self.write(batch.frames)
         else:
             self.write_each(items)
+        self._count(items)
+
+    def _count(self, items: Sequence[Item]) -> None:
+        self.events_sent += len(items)
         if event_sent.receivers:
             for item in items:
                 self._report(event_sent, event=item.event)
 
-    def _chosen(self, items: Sequence[Item], where: dict[str, Where]) -> list[Item]:
+    def _chosen(self, items: Sequence[Item]) -> Sequence[Item]:
+        if (where := self._where) is None:
+            return items
         try:
             return [item for item in items if self._chooses(item.delivery, where)]
         except Exception as error:

@@ -54,7 +54,7 @@ class Following:
         self._on_missed = on_missed
         self._tails: dict[str, Tail] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self._healing: dict[str, asyncio.Task[None]] = {}
+        self._healing: dict[Tail, asyncio.Task[None]] = {}
         self._replays = Replays(store, spawn)
         self._look_now = asyncio.Event()
         self._turns: collections.deque[str] = collections.deque()
@@ -144,7 +144,7 @@ class Following:
             self._on_delivery(ready)
         if tail.is_broken:
             self.heal(tail.group)
-        elif tail.has_gap and tail.group not in self._healing:
+        elif tail.has_gap and tail not in self._healing:
             self._heal(tail, _GRACE_SECONDS)
 
     def look_now(self) -> None:
@@ -172,10 +172,10 @@ class Following:
     def heal(self, group: str) -> "asyncio.Task[None] | None":
         """Read on from the tail of *group* at once; return the task that does."""
         tail = self._tails.get(group)
-        return None if tail is None else self._healing.get(group) or self._heal(tail, 0)
+        return None if tail is None else self._healing.get(tail) or self._heal(tail, 0)
 
     def _heal(self, tail: Tail, grace: float) -> "asyncio.Task[None]":
-        task = self._healing[tail.group] = self._spawn(self._read_on(tail, grace))
+        task = self._healing[tail] = self._spawn(self._read_on(tail, grace))
         return task
 
     async def _read_on(self, tail: Tail, grace: float) -> None:
@@ -197,7 +197,7 @@ class Following:
                 error,
             )
         finally:
-            del self._healing[tail.group]
+            del self._healing[tail]
 
     async def _read_piece(self, tail: Tail, after: Position) -> bool:
         """Hand out what follows *after*; return whether there may be more."""

@@ -9,12 +9,12 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from django_sse.conf import get_settings
+from django_sse.contexts import view_context
 from django_sse.framing import frame
 from django_sse.hub import get_hub
 from django_sse.lifetime import Lifetime, make_lifetime
 from django_sse.metrics import metrics
 from django_sse.streams import EventStream
-from django_sse.threads import view_context
 from django_sse.transports import pull
 
 __all__ = [

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from django_sse import exits, loops
 from django_sse.audiences import Audiences, Batch, Item, Member, deliver, groups_of
+from django_sse.contexts import new_context
 from django_sse.driver import Driver
 from django_sse.envelope import Delivery, unpack_all
 from django_sse.exceptions import ChannelLayerUnavailable
@@ -24,7 +25,7 @@ from django_sse.reasons import CloseReason
 from django_sse.relaying import relay
 from django_sse.sockets import Addresses, Resets, reset
 from django_sse.stores import get_store
-from django_sse.threads import keep_one_thread, new_context
+from django_sse.threads import keep_one_thread
 from django_sse.timers import Timed, Timer
 
 __all__ = ["Hub", "HubStream", "get_hub"]

@@ -81,6 +81,15 @@ class Outlet:
                 return
             self._enqueue(item.delivery.key or object(), item.frame)
 
+    def offer(self, item: Item) -> bool:
+        """Queue *item*, in the place of its key's, if it fits. Return whether it does."""
+        assert self._queue is not None
+        key, frame = item.delivery.key or object(), item.frame
+        has_room = self.has_room(len(frame) - len(self._queue.get(key, b"")))
+        if has_room:
+            self._enqueue(key, frame)
+        return has_room
+
     def has_room(self, size: int) -> bool:
         """Tell whether *size* bytes more can be written, or queued."""
         held = self._in_flight + self._queued_bytes
@@ -93,6 +102,7 @@ class Outlet:
         self._closing = True
         if self._queue is not None:
             self._queue[object()] = last
+            self._queued_bytes += len(last)
         else:
             self._driver.run(lambda: self._start(_final(last)))
             self.bytes_sent += len(last)
@@ -147,7 +157,7 @@ class Outlet:
         while queue and (not frames or size < _SEND_BYTES):
             frames.append(queue.pop(next(iter(queue))))
             size += len(frames[-1])
-        self._queued_bytes, self._in_flight = sum(map(len, queue.values())), size
+        self._queued_bytes, self._in_flight = self._queued_bytes - size, size
         self.bytes_sent += size
         data, is_last = b"".join(frames), self._closing and not queue
         await self._send(_final(data) if is_last else _body(data))

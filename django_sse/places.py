@@ -1,6 +1,6 @@
 """How far a reader has come in each of its groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from django_sse.envelope import Delivery
 from django_sse.positions import Position, join, record
@@ -50,17 +50,18 @@ class Place:
         ahead = {mark: groups.intersection(here) for mark, groups in self._ahead.items()}
         return Place(here, {mark: groups for mark, groups in ahead.items() if groups})
 
-    def merge(self, other: "Place") -> None:
-        """Also pass over what *other* does: a reader has come from there, and knows it."""
-        for mark, groups in other._ahead.items():
+    def merge(self, other: "Place", groups: Collection[str]) -> None:
+        """Also pass over in *groups* what *other* does: a reader has come from there."""
+        for mark, passed in other._ahead.items():
             if len(self._ahead) >= _MAX_MERGED:
                 break
-            self._ahead.setdefault(mark, groups)
-            self._id_line = None
+            if passed := passed.intersection(groups):
+                self._ahead[mark] = passed | self._ahead.get(mark, frozenset())
+                self._id_line = None
 
     def is_ahead(self, delivery: Delivery) -> bool:
         """Tell whether *delivery* is known already, from another of its groups."""
-        return delivery.mark in self._ahead
+        return delivery.group in self._ahead.get(delivery.mark, ())
 
     def take(self, delivery: Delivery, groups: Iterable[str]) -> bool:
         """
@@ -78,7 +79,7 @@ class Place:
             return True
         known = self._loose if delivery.number is None else self._ahead
         rest = known.pop(delivery.mark, None)
-        is_new = rest is None
+        is_new = rest is None or delivery.group not in rest
         if rest is None:
             rest = frozenset(groups)
         if rest := rest.intersection(delivery.groups) - {delivery.group}:

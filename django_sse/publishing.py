@@ -14,6 +14,7 @@ from django_sse import loops
 from django_sse.announcing import Announcements, announce
 from django_sse.backlog import Backlog
 from django_sse.conf import get_settings
+from django_sse.contexts import has_sync_caller, new_context
 from django_sse.envelope import Packed, pack
 from django_sse.events import ServerSentEvent
 from django_sse.exceptions import InvalidEvent, InvalidGroup
@@ -25,7 +26,6 @@ from django_sse.sending import report, send
 from django_sse.signals import event_published
 from django_sse.stores import get_store
 from django_sse.stores.base import BaseStore
-from django_sse.threads import has_sync_caller, new_context
 
 __all__ = ["abroadcast", "apublish", "broadcast", "publish", "send_entries"]
 

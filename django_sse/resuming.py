@@ -69,4 +69,6 @@ class Resumption:
     def place(self, here: Place, positions: Mapping[str, Position]) -> Place:
         """Return the place of a reader who is *here*, but at *positions* in some groups."""
         ahead = self._id.ahead(here.positions) if self._id is not None else {}
-        return Place({**here.positions, **positions}, ahead)
+        place = Place({**here.positions, **positions}, ahead)
+        place.merge(here, here.positions.keys() - positions.keys())
+        return place

@@ -61,6 +61,7 @@ class Subscription:
                 metrics.resets_sent += 1
                 reset = ServerSentEvent(reason, event="reset", id=place.id)
                 self._queue[object()] = reset
+                self._queued_bytes += len(reset.encode())
             if (stream := current_stream.get()) is not None:
                 stream.tell(place.id_line)
         return self
@@ -109,19 +110,33 @@ class Subscription:
     def take(self, batch: Batch) -> None:
         """See Member.take()."""
         assert self._hub is not None
-        limit, size = get_settings().queue_max_bytes, len(batch.frames)
-        has_history = batch.before is not None or self._catch_up is not None
-        if has_history and self._queue and self._queued_bytes + size > limit:
-            if batch.before is not None:
-                self._catch_up = CatchUp(self._hub, self, batch.before)
-            self._drop(sum(item.delivery.number is None for item in batch.items))
-        else:
+        if self._hub.following is None:
             self._enqueue(batch.items)
             # One alone is never too much, as for a stream.
-            if self._queued_bytes > limit and len(self._queue) > 1 and batch.before is None:
+            if self._queued_bytes > get_settings().queue_max_bytes and len(self._queue) > 1:
                 self._overflow()
+        elif self._has_room(len(batch.frames)):
+            self._enqueue(batch.items)
+        else:
+            if batch.before is not None:
+                self._catch_up = CatchUp(self._hub, self, batch.before)
+            self._take_loose([item for item in batch.items if item.delivery.number is None])
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
+
+    def _has_room(self, size: int) -> bool:
+        return not self._queue or self._queued_bytes + size <= get_settings().queue_max_bytes
+
+    def _take_loose(self, items: Iterable[Item]) -> None:
+        """Queue of *items*, which no store has, those that fit; the others are lost."""
+        lost = 0
+        for item in items:
+            replaced = self._queue.get(item.delivery.key)
+            if self._has_room(len(item.frame) - (len(replaced.encode()) if replaced else 0)):
+                self._enqueue([item])
+            else:
+                lost += self._chooses(item.delivery.event)
+        self._drop(lost)
 
     def _enqueue(self, items: Iterable[Item]) -> None:
         for item in items:

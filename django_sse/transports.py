@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 
 from django_sse.backpressure import waiting
+from django_sse.contexts import let_go_of_request
 from django_sse.streams import EventStream
-from django_sse.threads import let_go_of_request
 from django_sse.types import Message, Receive, Send
 
 __all__ = ["pull", "push"]

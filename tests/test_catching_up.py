@@ -18,7 +18,7 @@ from django_sse.places import Place
 from django_sse.positions import START, Position
 from django_sse.replays import Piece
 from django_sse.stores import get_store
-from tests.clients import until
+from tests.clients import TIMEOUT, until
 
 pytestmark = pytest.mark.history
 
@@ -57,7 +57,7 @@ class Way:
 
     async def go(self) -> None:
         """Read until the reader is live."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             while (items := await self.catch_up.read()) is not None:
                 self.reader.add(items)
 
@@ -213,7 +213,7 @@ class TestFailures:
         reading = asyncio.ensure_future(way.catch_up.read())
         await asyncio.sleep(0)
         way.hub.leave(way.reader, [groups[left]])
-        way.catch_up.regroup({})
+        way.catch_up.regroup()
         self.gate.set()
         way.reader.add(await reading or ())
         await way.go()
@@ -227,19 +227,32 @@ class TestRegroup:
             await apublish(group, group)
         way = await begin("a")
         await way.hub.join(way.reader, ["b", "c"])
-        way.catch_up.regroup({"c": START})
+        audience = way.reader.audience
+        assert audience is not None
+        way.catch_up.regroup(Place({**audience.place.positions, "c": START}))
         await way.go()
         assert sorted(way.reader.data) == ["a", "c"]
+
+    async def test_what_is_known_in_a_new_group(self):
+        """An event that the reader has from another group is passed over in the new one."""
+        await apublish(["a", "b"], "both")
+        await apublish(["a", "b"], "more")
+        [first, last] = (await store().aread("b", START, 10)).entries
+        way = await begin("a", at={"a": last.position})
+        await way.hub.join(way.reader, ["b"])
+        way.catch_up.regroup(Place({"a": START, "b": START}, {first.mark: frozenset("b")}))
+        await way.go()
+        assert way.reader.data == ["more"]
 
     async def test_all_groups_are_left(self):
         """There is nothing to catch up with; a group that comes again begins anew."""
         await apublish("a", "old")
         way = await begin("a")
         way.hub.leave(way.reader)
-        way.catch_up.regroup({})
+        way.catch_up.regroup()
         assert await way.catch_up.read() is None
         await way.hub.join(way.reader, ["a"])
-        way.catch_up.regroup({})
+        way.catch_up.regroup()
         assert not way.reader.is_live
         await apublish("a", "new")
         await way.go()
@@ -251,10 +264,10 @@ class TestRegroup:
         way = await begin("a")
         assert watchers(way.hub, "a") == 1
         await way.hub.join(way.reader, ["b"])
-        way.catch_up.regroup({})
+        way.catch_up.regroup()
         assert (watchers(way.hub, "a"), watchers(way.hub, "b")) == (1, 1)
         way.hub.leave(way.reader, ["a"])
-        way.catch_up.regroup({})
+        way.catch_up.regroup()
         assert (watchers(way.hub, "a"), watchers(way.hub, "b")) == (0, 1)
         way.catch_up.close()
         way.catch_up.close()

@@ -112,6 +112,23 @@ def numbered(count: int, group: str = "a", start: int = 1) -> list[str]:
 
 
 @pytest.mark.usefixtures("slow_look")
+async def test_group_that_is_joined_anew_while_the_old_tail_is_healed(
+    store: Store, hub: Hub
+) -> None:
+    """Its new tail reads for itself, at once."""
+    await hub.following.start(["a"])
+    store.gate = asyncio.Event()
+    hub.following.receive(store.add("a", 2)[1])
+    await until(lambda: store.reads)
+    hub.following.stop("a")
+    gate, store.gate = store.gate, None
+    await hub.following.start(["a"])
+    hub.following.receive(store.add("a", 2)[1])
+    await until(lambda: hub.data == ["a3", "a4"])
+    gate.set()
+
+
+@pytest.mark.usefixtures("slow_look")
 class TestStart:
     async def test_begins_at_the_end(self, store, hub):
         """The position of each group is known when it returns; nothing is handed out."""

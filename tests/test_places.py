@@ -139,8 +139,27 @@ def test_merge_takes_over_what_is_known() -> None:
     both = histories([frozenset({"a", "b"})])
     other.take(both["a"][0], GROUPS)
     before = place.id_line
-    place.merge(other)
+    place.merge(other, GROUPS)
     assert place.id_line != before
+    assert not place.take(both["b"][0], GROUPS)
+
+
+def test_merge_adds_to_what_is_known() -> None:
+    """Of one event two readers may know it from different groups; only those asked for count."""
+    place = Place(of_start().positions, {"m" * 8: frozenset("a")})
+    other = Place(of_start().positions, {"m" * 8: frozenset("bc"), "n" * 8: frozenset("c")})
+    place.merge(other, ["b"])
+    assert place._ahead == {"m" * 8: frozenset("ab")}
+
+
+def test_event_is_passed_over_only_where_it_is_known() -> None:
+    """In a group to which the reader comes back it is new, and passed over in the other still."""
+    both = histories([frozenset({"a", "b"})])
+    mark = both["a"][0].mark
+    place = Place(of_start().positions, {mark: frozenset("b")})
+    assert not place.is_ahead(both["a"][0])
+    assert place.take(both["a"][0], GROUPS)
+    assert place.is_ahead(both["b"][0])
     assert not place.take(both["b"][0], GROUPS)
 
 
@@ -149,7 +168,8 @@ def test_merge_is_bounded() -> None:
     place = of_start()
     for client in range(50):
         marks = [f"{client:04}{number:04}" for number in range(300)]
-        place.merge(Place(of_start().positions, dict.fromkeys(marks, frozenset(GROUPS))))
+        other = Place(of_start().positions, dict.fromkeys(marks, frozenset(GROUPS)))
+        place.merge(other, GROUPS)
     assert len(place.id) < 1000
 
 

@@ -21,7 +21,7 @@ from django_sse import (
 from django_sse.metrics import metrics
 from django_sse.positions import START, Position, decode, encode
 from django_sse.stores import get_store
-from tests.clients import AsgiClient, Exchange, Received, until
+from tests.clients import TIMEOUT, AsgiClient, Exchange, Received, until
 
 pytestmark = pytest.mark.history
 
@@ -712,6 +712,32 @@ class TestSlowClient:
         assert metrics.events_dropped > 0
         await until(lambda: sum(dropped) == 20 - (len(rest) - len(kept)))
 
+    async def test_live_stream_drops_what_has_no_history(self, site, dropped):
+        """One that a full queue has no room for is told of and counted; the stream goes on."""
+        exchange = await site.open("a")
+        stream, waiting = await stall(site, exchange, "a")
+        await until_sent(stream, apublish("a", "first " + "x" * 300))
+        await apublish("a", "no room " + "x" * 300, history=False)
+        await until(lambda: dropped == [1])
+        await until_sent(stream, apublish("a", "small", history=False))
+        assert stream in stream.audience.live
+        exchange.resume()
+        rest = [event.data.split()[0] for event in await the_rest(exchange, "a")]
+        assert rest == [*waiting, "first", "small"]
+        assert metrics.events_dropped == 1
+
+    async def test_live_stream_keeps_the_newest_of_a_key(self, site, dropped):
+        """What has no history takes the place of its key's, in a queue that has no more room."""
+        exchange = await site.open("a")
+        stream, waiting = await stall(site, exchange, "a")
+        for number in range(20):
+            newest = f"{number:02} " + "x" * 300
+            await until_sent(stream, apublish("a", newest, key="k", history=False))
+        exchange.resume()
+        rest = [event.data.split()[0] for event in await the_rest(exchange, "a")]
+        assert rest == [*waiting, "19"]
+        assert dropped == []
+
     async def test_broadcast(self, site):
         """A stream that is behind gets it at once, among what waits; it is in no history."""
         exchange = await site.open("a")
@@ -792,8 +818,9 @@ class TestSlowClient:
 
 
 class TestHandlers:
-    async def test_subscribe_after_the_first_send(self, asgi, route):
-        """The id goes on the wire once the stream has a group; what is missed comes then."""
+    @pytest.fixture
+    def late(self, asgi: AsgiClient, route: Callable[..., None]) -> Site:
+        """A view that sends before it subscribes."""
 
         @event_stream
         async def view(request: Any, stream: EventStream) -> None:
@@ -802,26 +829,21 @@ class TestHandlers:
             await stream.subscribe("a")
 
         route("s/", view)
-        site = Site(asgi)
-        exchange = await site.open()
+        return Site(asgi)
+
+    async def test_subscribe_after_the_first_send(self, late):
+        """The id goes on the wire once the stream has a group; what is missed comes then."""
+        exchange = await late.open()
         assert await exchange.next_frame() == b"retry: 3000\n\n"
         assert await exchange.next_frame() == b"data: own\n\n"
         id = id_of(await exchange.next_frame())
         await apublish("a", "missed")
-        back = await site.open(header=id)
+        back = await late.open(header=id)
         assert [event.data for event in await the_rest(back, "a")] == ["own", "missed"]
 
-    async def test_reset_after_the_first_send(self, asgi, route):
+    async def test_reset_after_the_first_send(self, late):
         """The page is told all the same."""
-
-        @event_stream
-        async def view(request: Any, stream: EventStream) -> None:
-            await stream.send("own")
-            await until(lambda: stream.bytes_sent)
-            await stream.subscribe("a")
-
-        route("s/", view)
-        exchange = await Site(asgi).open(header="nothing")
+        exchange = await late.open(header="nothing")
         events = [(await exchange.next_event())[:2] for _ in range(2)]
         assert events == [("own", "message"), ("malformed", "reset")]
 
@@ -895,7 +917,7 @@ class TestGenerators:
 
 
 async def read(events: Any, count: int) -> list[Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         return [(await anext(events)).data for _ in range(count)]
 
 
@@ -930,6 +952,22 @@ class TestSubscriptions:
             await apublish("a", "live")
             assert (await next_one).data == "live"
         assert metrics.events_dropped == 0
+
+    async def test_what_has_no_history_and_no_room(self, settings):
+        """It is dropped and counted; of a key the newest is read; the subscription goes on."""
+        settings.DJANGO_SSE = {"QUEUE_MAX_BYTES": 500}
+        async with reading("a") as events:
+            await apublish("a", "first " + "x" * 300)
+            await until(lambda: len(events._queue) == 1)
+            await apublish("a", "no room " + "x" * 300, history=False)
+            await until(lambda: metrics.events_dropped == 1)
+            for number in range(20):
+                await apublish("a", f"{number:02} " + "x" * 100, key="k", history=False)
+            await apublish("a", "last", history=False)
+            await until(lambda: len(events._queue) == 3)
+            received = [str(one).split()[0] for one in await read(events, 3)]
+        assert received == ["first", "19", "last"]
+        assert metrics.events_dropped == 1
 
     async def test_falls_behind_with_keys(self, settings):
         """Of one key the newest is read."""

@@ -101,6 +101,13 @@ def test_place_knows_what_the_client_has_from_another_group() -> None:
     assert place._ahead == {"m" * 8: frozenset("b")}
 
 
+def test_place_knows_what_the_audience_has_where_the_client_begins_with_it() -> None:
+    """Not so in a group in which the client goes back: there it has not had the event yet."""
+    here = Place(HERE, {"m" * 8: frozenset("ab")})
+    place = Resumption(encode({"a": BEFORE})).place(here, {"a": BEFORE})
+    assert place._ahead == {"m" * 8: frozenset("b")}
+
+
 @pytest.mark.parametrize("start", ["new", "all", 0, 1, 10_000])
 def test_check_start_takes_what_it_names(start: object) -> None:
     """Two words, and numbers."""

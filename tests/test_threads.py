@@ -19,15 +19,14 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext, async_to_sync, syn
 from django.db import connections, transaction
 
 from django_sse import threads
-from django_sse.threads import (
-    BorrowingExecutor,
+from django_sse.contexts import (
     StreamContext,
     has_sync_caller,
-    keep_one_thread,
     let_go_of_request,
     new_context,
     view_context,
 )
+from django_sse.threads import BorrowingExecutor, keep_one_thread
 from tests.models import Room
 from tests.services import require_postgresql
 
