@@ -3,6 +3,7 @@
 from django_sse.decorators import event_stream
 from django_sse.events import ServerSentEvent
 from django_sse.http import EventStreamResponse
+from django_sse.model_publishing import ModelPublisher, register, suppress_publishing
 from django_sse.publishing import abroadcast, apublish, broadcast, publish
 from django_sse.signals import (
     event_published,
@@ -19,6 +20,7 @@ __all__ = [
     "EventStream",
     "EventStreamResponse",
     "EventStreamView",
+    "ModelPublisher",
     "ServerSentEvent",
     "abroadcast",
     "apublish",
@@ -28,7 +30,9 @@ __all__ = [
     "event_stream",
     "events_dropped",
     "publish",
+    "register",
     "stream_closed",
     "stream_opened",
     "subscribe",
+    "suppress_publishing",
 ]

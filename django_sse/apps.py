@@ -1,6 +1,7 @@
 """The app, as INSTALLED_APPS names it."""
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 __all__ = ["DjangoSSEConfig"]
 
@@ -13,5 +14,7 @@ class DjangoSSEConfig(AppConfig):
     verbose_name = "Server-sent events"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks, and what each app's ``sse.py`` registers."""
         from django_sse import checks  # noqa: F401 - Django's place for it
+
+        autodiscover_modules("sse")

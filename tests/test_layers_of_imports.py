@@ -64,7 +64,17 @@ LAYERS = [
         "timekeeper",
         "transports",
     },
-    {"access", "arguments", "asgi", "decorators", "endpoints", "http", "options", "views"},
+    {
+        "access",
+        "arguments",
+        "asgi",
+        "decorators",
+        "endpoints",
+        "http",
+        "model_publishing",
+        "options",
+        "views",
+    },
     {"apps", "checks", "management"},
 ]
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}

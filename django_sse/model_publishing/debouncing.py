@@ -1,0 +1,114 @@
+"""Updates of one row that come faster than a publisher is to tell of them."""
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+
+from django_sse import loops
+from django_sse.contexts import new_context
+from django_sse.metrics import metrics
+
+if TYPE_CHECKING:
+    from django_sse.model_publishing.publishers import ModelPublisher
+
+__all__ = ["Debouncer", "debouncer"]
+
+logger = logging.getLogger("django.sse")
+
+#: A publisher, the alias of a database, and a primary key there.
+Row = tuple["ModelPublisher", str, Any]
+
+# So much later than it is due a timer is taken for lost, with the loop that it was on.
+_LATE_SECONDS = 1.0
+
+
+class Debouncer:
+    """
+    Lets a row rest for its publisher's ``min_interval`` after an update was told.
+
+    Updates that come meanwhile are told as one at the end of the rest, from the row as it is
+    then: another process may have changed it later. The last is told at the latest when this
+    process ends.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._is_registered = False
+        # Until when each rests, on the monotonic clock, and whether an update waits.
+        self._resting: dict[Row, tuple[float, bool]] = {}
+
+    def may_tell(self, publisher: "ModelPublisher", using: str, pk: Any) -> bool:
+        """Return whether an update is to be told now; if not, it is told later, from here."""
+        if self._pid != os.getpid():
+            self._reset()  # What waits in the parent is the parent's.
+        row, now = (publisher, using, pk), time.monotonic()
+        with self._lock:
+            until, _ = self._resting.get(row, (0.0, False))
+            is_resting = now < until + _LATE_SECONDS
+            self._resting[row] = (
+                until if is_resting else now + publisher.min_interval,
+                is_resting,
+            )
+        if not is_resting:
+            loops.post("debounce", self._start_rest(row), new_context())
+            self._register()
+        return not is_resting
+
+    def _register(self) -> None:
+        # After the publishing loop has: what is registered last runs first, and this needs it.
+        if not self._is_registered:
+            self._is_registered = True
+            atexit.register(self.flush)
+
+    async def _start_rest(self, row: Row) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(row[0].min_interval, self._end_rest, row, context=new_context())
+
+    def _end_rest(self, row: Row) -> None:
+        with self._lock:
+            _, is_waiting = self._resting.pop(row, (0.0, False))
+            if not is_waiting:
+                return
+            self._resting[row] = (time.monotonic() + row[0].min_interval, False)
+        loops.enqueue("debounced", _tell_in_thread(row), new_context())
+        loops.enqueue("debounce", self._start_rest(row), new_context())
+
+    def flush(self) -> None:
+        """Tell all that waits, now: the process ends."""
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            waiting = [row for row, (_, is_waiting) in self._resting.items() if is_waiting]
+            self._resting.clear()
+        for row in waiting:
+            _tell(row)
+
+
+async def _tell_in_thread(row: Row) -> None:
+    await sync_to_async(_tell)(row)
+
+
+def _tell(row: Row) -> None:
+    publisher, using, pk = row
+    try:
+        instance = publisher.model._base_manager.using(using).filter(pk=pk).first()
+    except Exception:
+        metrics.publish_errors += 1
+        logger.exception("%r could not read the row %r again.", publisher, pk)
+        return
+    if instance is not None:
+        publisher.tell(instance, "updated")
+
+
+#: That of this process.
+debouncer = Debouncer()

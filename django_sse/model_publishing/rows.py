@@ -1,0 +1,28 @@
+"""The news of changed rows, by which processes that follow querysets look at them again."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Model
+
+from django_sse.publishing import publish
+
+__all__ = ["changed_rows", "publish_row", "rows_group"]
+
+
+def rows_group(model: type[Model]) -> str:
+    """Return the group of the news of *model*; a proxy's rows are those of its model."""
+    concrete = model._meta.concrete_model or model
+    return f"django_sse.rows.{concrete._meta.label_lower}"
+
+
+def publish_row(instance: Model) -> None:
+    """Tell that the row of *instance* has changed, is new, or is gone; the commit is over."""
+    key = instance._meta.pk.value_to_string(instance)
+    # The newest of a key is enough: whoever follows reads the row itself.
+    publish(rows_group(type(instance)), key, key=key, on_commit=False)
+
+
+def changed_rows(model: type[Model], data: Iterable[str]) -> set[Any]:
+    """Return the primary keys that *data*, of events of rows_group(), tells of."""
+    return {model._meta.pk.to_python(key) for key in data}
