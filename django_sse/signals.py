@@ -10,7 +10,8 @@ stream_opened = Signal()
 event_sent = Signal()
 #: A stream has ended, its callbacks have run. Sent with ``stream`` and ``reason`` (a str).
 stream_closed = Signal()
-#: An event was handed to the channel layer. Sent with ``groups`` (a tuple) and ``event``.
+#: The store has taken an event; of one that goes to no store, the channel layer. Sent with
+#: ``groups`` (a tuple) and ``event``.
 event_published = Signal()
 #: A slow reader lost events. Sent with ``stream`` (or the subscription) and ``count``.
 events_dropped = Signal()

@@ -200,7 +200,7 @@ def subscribe(
         ChannelLayerUnavailable: On entering, if the channel layer fails.
         StoreUnavailable: On entering, if the store of past events fails.
         ImproperlyConfigured: On entering, if there is no channel layer.
-        EventsDropped: While reading, if more than ``QUEUE_MAX_BYTES`` of events without a history
+        EventsDropped: While reading, without a store, if more than ``QUEUE_MAX_BYTES`` of events
             have piled up.
     """
     names = check_groups(groups)

@@ -16,14 +16,17 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from django.core import checks as django_checks
 
 import django_sse
-from django_sse import checks, exceptions, signals
+from django_sse import exceptions, signals
 from django_sse.conf import Settings
 from django_sse.metrics import Metrics
 from django_sse.options import StreamOptions
 from django_sse.reasons import CloseReason
+from django_sse.stores.base import BaseStore
+from django_sse.stores.database import DatabaseStore
+from django_sse.stores.memory import MemoryStore
+from django_sse.stores.redis import RedisStore
 from tests.services import free_port, require_node
 from tests.test_layers_of_imports import LAYERS
 
@@ -35,6 +38,8 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
 )
 EXECUTED = [README, *(path for path in PAGES if DOCS in path.parents)]
+
+SOURCES = sorted((ROOT / "django_sse").rglob("*.py"))
 
 START_SECONDS = 30
 EVENT_SECONDS = 10
@@ -87,9 +92,9 @@ def prose_of(page: Path) -> str:
     return re.sub(r"`[^`\n]*`", "", text)
 
 
-def table(page: str, heading: str) -> list[list[str]]:
-    """Return the rows of the first table of *page* whose first column has *heading*."""
-    lines = (DOCS / page).read_text().splitlines()
+def table(page: str, heading: str, section: str = "") -> list[list[str]]:
+    """Return the rows of the first table behind *section* whose first column has *heading*."""
+    lines = (DOCS / page).read_text().partition(section or "# ")[2].splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(f"| {heading} |"))
     rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in rows]
@@ -124,16 +129,40 @@ def test_settings_reference_gives_a_unit_with_each_setting() -> None:
 
 def test_checks_reference_names_every_check_and_its_level() -> None:
     """An id is in the table, and nothing else; those of ``--deploy`` are marked."""
-    documented = {(code(row[0])[0], row[1]) for row in table("reference/checks.md", "id")}
-    found = set()
-    for check in (getattr(checks, name) for name in checks.__all__):
-        for level, number in re.findall(
-            r'(Error|Warning)\(.*?id="(django_sse\.\w\d+)"', inspect.getsource(check), re.S
-        ):
-            is_deploy = check in django_checks.registry.registry.deployment_checks
-            found.add((number, level.lower() + (", `--deploy`" if is_deploy else "")))
-    assert documented == found
-    assert len(found) == inspect.getsource(checks).count('id="')
+    documented = sorted((code(row[0])[0], row[1]) for row in table("reference/checks.md", "id"))
+    assert documented == sorted(check for path in SOURCES for check in checks_in(path))
+
+
+def checks_in(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the id and the level of each message of a check that *path* makes."""
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    ids = {
+        str(keyword.value.value): (function, call)
+        for function in functions
+        for call in calls_in(function)
+        for keyword in call.keywords
+        if keyword.arg == "id" and isinstance(keyword.value, ast.Constant)
+    }
+    for number, (function, call) in ids.items():
+        level = "error" if ast.unparse(call.func).endswith("Error") else "warning"
+        assert number.startswith(f"django_sse.{level[0].upper()}")
+        is_deploy = any("deploy=True" in ast.unparse(mark) for mark in function.decorator_list)
+        yield number, level + (", `--deploy`" if is_deploy else "")
+
+
+def calls_in(node: ast.AST) -> Iterator[ast.Call]:
+    return (child for child in ast.walk(node) if isinstance(child, ast.Call))
+
+
+def test_no_check_is_made_out_of_sight() -> None:
+    """Each id that stands in the package is one of those that the table is held against."""
+    written = [
+        number
+        for path in SOURCES
+        for number in re.findall(r"django_sse\.[A-Z]\d{3}", path.read_text())
+    ]
+    assert sorted(written) == sorted(number for path in SOURCES for number, _ in checks_in(path))
 
 
 def test_views_reference_names_every_option_and_its_default() -> None:
@@ -174,7 +203,7 @@ def test_signals_reference_names_the_arguments_that_are_sent() -> None:
         "events_dropped": {"stream", "count"},
     }
     sent: dict[str, set[str]] = {name: set() for name in signals.__all__}
-    for path in (ROOT / "django_sse").glob("*.py"):
+    for path in SOURCES:
         for name, arguments in calls_that_send(path):
             sent[name] |= arguments
     assert sent == documented
@@ -207,6 +236,45 @@ def test_signals_reference_names_every_reason() -> None:
     assert documented == {reason.name: reason.value for reason in CloseReason}
 
 
+def test_stores_reference_tells_what_an_event_takes() -> None:
+    """The memory store's figures are those that the page's own code measures, roughly."""
+    [block] = [b for b in blocks_of(DOCS / "reference/stores.md") if "def measure(" in b.text]
+    names: dict[str, Any] = {}
+    exec(block.text, names)
+    for row in table("reference/stores.md", "data"):
+        data, length, taken = (int(re.sub(r"\D", "", cell)) for cell in row[:3])
+        assert names["measure"](data) == (length, pytest.approx(taken, rel=0.1))
+    assert names["measure"](100, events=1, groups=1000)[1] == pytest.approx(1300, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("store", "page", "section"),
+    [
+        (BaseStore, "reference/stores.md", "## Options of all stores"),
+        (RedisStore, "reference/stores.md", "## RedisStore"),
+        (DatabaseStore, "how-to/transactional-outbox.md", "# "),
+    ],
+)
+def test_stores_reference_names_every_option_and_its_default(
+    store: type[BaseStore], page: str, section: str
+) -> None:
+    """What all stores have is in one table, and what a class adds to it in another."""
+    common = options_in("reference/stores.md", "## Options of all stores", 2)
+    own = options_in(page, section, 1 if store is DatabaseStore else 2)
+    parameters = list(inspect.signature(store.__init__).parameters.values())[1:]
+    assert common | own == {parameter.name: parameter.default for parameter in parameters}
+
+
+def options_in(page: str, section: str, column: int) -> dict[str, Any]:
+    rows = table(page, "option", section)
+    return {code(row[0])[0]: ast.literal_eval(code(row[column])[0]) for row in rows}
+
+
+def test_memory_store_has_the_options_of_all_stores() -> None:
+    """And no others, as its section says."""
+    assert inspect.signature(MemoryStore) == inspect.signature(BaseStore)
+
+
 def test_errors_reference_names_every_error_and_its_bases() -> None:
     """The second column has what it is beside an SSEError."""
     documented = {
@@ -226,24 +294,29 @@ def test_logging_reference_names_every_count() -> None:
 
 
 def test_logging_reference_has_every_message() -> None:
-    """Each message of the package, up to its first argument or after it, is in the table."""
-    rows = [f"{row[0]} {row[1]}" for row in table("reference/logging.md", "level")]
-    for path in (ROOT / "django_sse").glob("*.py"):
+    """Each message of the package is in a table, by its words up to an argument or after one."""
+    rows = {f"{row[0]} {row[1]}" for row in table("reference/logging.md", "level")}
+    of_command = {f"{row[0]} {row[1]}" for row in table("reference/commands.md", "level")}
+    found = set()
+    for path in SOURCES:
+        there = of_command if "management" in path.parts else rows
         for level, message in logged(path):
             words = [part for part in re.split(r"%[.\d]*[a-z]", message) if len(part) > 4]
-            assert any(row.startswith(level) and words[0].strip(" :('") in row for row in rows), (
-                f"{path.name} logs {message!r}, {level}"
-            )
+            text = words[0].strip(" :('")
+            same = {row for row in there if row.startswith(level) and text in row}
+            assert same, f"{path.name} logs {message!r}, {level}"
+            found |= same
+    assert found == rows | of_command
 
 
 def logged(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the level and the text of each call of a logger."""
-    levels = {"exception": "ERROR"}
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            owner, called = node.func.value, node.func.attr
-            if isinstance(owner, ast.Name) and owner.id == "logger" and node.args:
-                yield levels.get(called, called.upper()), ast.literal_eval(node.args[0])
+    levels = {"log": "ERROR", "logger.exception": "ERROR"}  # log(): at first; see LayerLink.
+    for call in calls_in(ast.parse(path.read_text())):
+        called = ast.unparse(call.func)
+        if re.fullmatch(r"log|logger\.\w+", called) and call.args:
+            level = levels.get(called, called.removeprefix("logger.").upper())
+            yield level, ast.literal_eval(call.args[0])
 
 
 def test_architecture_has_every_module_in_its_layer() -> None:
@@ -267,6 +340,21 @@ def test_reference_has_every_public_name(name: str) -> None:
         re.search(rf"django_sse\.{name}(\(\))?\n", page) or f"| `{name}` |" in page
         for page in pages
     )
+
+
+def test_changelog_names_what_there_is() -> None:
+    """Public names, settings, options, stores, commands and checks: all are new to somebody."""
+    commands = (ROOT / "django_sse/management/commands").glob("[!_]*.py")
+    names = {
+        *django_sse.__all__,
+        *(field.name.upper() for field in dataclasses.fields(Settings)),
+        *(field.name for field in dataclasses.fields(StreamOptions)),
+        *(store.__name__ for store in (BaseStore, MemoryStore, RedisStore, DatabaseStore)),
+        *(path.stem for path in commands),
+        *(number.partition(".")[2] for path in SOURCES for number, _ in checks_in(path)),
+    }
+    words = re.findall(r"\w+", " ".join(code((ROOT / "CHANGELOG.md").read_text())))
+    assert names - set(words) == set()
 
 
 # Links.

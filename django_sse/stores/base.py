@@ -28,7 +28,7 @@ class BaseStore:
     does not answer is raised, as whatever exception: the callers log, count and try again.
 
     Args:
-        max_events: How many events a group's history keeps at least; a tenth more may stay.
+        max_events: How many events a group's history keeps at least; some hundred more may stay.
         max_age_seconds: Events older than this may be forgotten, and are not read.
     """
 

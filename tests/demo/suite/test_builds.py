@@ -16,7 +16,7 @@ async def follow(stream):
     """Return all the events of a build's stream, which ends by itself."""
     events: list[Received] = []
     while not events or events[-1].event != "done":
-        events.append(await stream.next_event(timeout=60))
+        events.append(await stream.next_event())
     await stream.ended()
     return events
 
