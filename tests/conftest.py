@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from channels.layers import channel_layers
@@ -22,9 +23,17 @@ from django_sse.asgi import get_asgi_application
 from django_sse.conf import get_settings
 from django_sse.metrics import Metrics, metrics
 from django_sse.threads import BorrowingExecutor
-from tests.clients import AsgiClient
+from tests.clients import TIMEOUT, AsgiClient
 
-TIMEOUT = 5.0
+# The same examples each time, on a machine however slow; a search for more is made by hand.
+hypothesis.settings.register_profile(
+    "suite",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +46,7 @@ def _threads_at_rest() -> Iterator[None]:
     pool = BorrowingExecutor._pool
     yield
     # One that waits for the next piece of a cursor looks again after some seconds.
-    deadline = time.monotonic() + 2 * TIMEOUT
+    deadline = time.monotonic() + TIMEOUT
     while pool._ready or pool._idle < sum(t.name == "django_sse" for t in threading.enumerate()):
         assert time.monotonic() < deadline, "A call of a stream still runs in a shared thread."
         time.sleep(0.001)

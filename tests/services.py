@@ -8,8 +8,10 @@ The addresses may be given by environment variables: ``TEST_REDIS_URL``, ``TEST_
 ``TEST_MARIADB_URL``, ``TEST_NODE`` and ``TEST_CHROMIUM`` (paths of the programs).
 """
 
+import contextlib
 import functools
 import os
+import secrets
 import shutil
 import socket
 from typing import NoReturn
@@ -79,11 +81,17 @@ def require_program(*names: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    """
+    Return a TCP port of 127.0.0.1 that nothing listens on.
+
+    It is none of those that systems give to connections, from 32768 on: another's connection, or
+    one's own to the server that is away for a moment, would take it.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def _missing(what: str, problem: str) -> NoReturn:
@@ -99,7 +107,7 @@ def _missing(what: str, problem: str) -> NoReturn:
 def _redis_problem() -> str | None:
     url = urlsplit(REDIS_URL)
     try:
-        with socket.create_connection((url.hostname, url.port or 6379), timeout=2) as connection:
+        with socket.create_connection((url.hostname, url.port or 6379), timeout=10) as connection:
             connection.sendall(b"PING\r\n")
             answer = connection.recv(64)
     except OSError as error:
@@ -115,7 +123,7 @@ def _postgresql_problem() -> str | None:
     except ImportError as error:
         return str(error)
     try:
-        psycopg.connect(POSTGRESQL_URL, connect_timeout=2).close()
+        psycopg.connect(POSTGRESQL_URL, connect_timeout=10).close()
     except psycopg.OperationalError as error:
         return str(error)
     return None
@@ -134,7 +142,7 @@ def _mariadb_problem() -> str | None:
             port=url.port or 3306,
             user=unquote(url.username or ""),
             password=unquote(url.password or ""),
-            connect_timeout=2,
+            connect_timeout=10,
         ).close()
     except pymysql.err.OperationalError as error:
         return str(error)

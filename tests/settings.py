@@ -50,6 +50,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+#: A commit need not be on the disk, and who waits for another's may wait long.
+SQLITE_OPTIONS = {"timeout": 60, "init_command": "PRAGMA synchronous=OFF"}
+POSTGRESQL_OPTIONS = {"options": "-c synchronous_commit=off"}
+
+
 def database(kind: str, name: str) -> dict[str, object]:
     """Return the entry of DATABASES for *kind*; *name* may be empty."""
     if kind == "sqlite":
@@ -59,7 +64,7 @@ def database(kind: str, name: str) -> dict[str, object]:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": path,
-            "OPTIONS": {"timeout": 5, "transaction_mode": "IMMEDIATE"},
+            "OPTIONS": {**SQLITE_OPTIONS, "transaction_mode": "IMMEDIATE"},
             "TEST": {"NAME": path},
         }
     if kind == "mariadb":
@@ -75,6 +80,7 @@ def database(kind: str, name: str) -> dict[str, object]:
         "PASSWORD": unquote(url.password or ""),
         "HOST": url.hostname or "",
         "PORT": str(url.port or ""),
+        "OPTIONS": POSTGRESQL_OPTIONS if kind == "postgresql" else {},
     }
 
 

@@ -16,7 +16,7 @@ from django_sse import EventStream, EventStreamResponse, apublish, event_stream
 from django_sse.asgi import EventStreamHandler, _Exchange, get_asgi_application
 from django_sse.hub import get_hub
 from django_sse.metrics import metrics
-from tests.clients import AsgiClient, until
+from tests.clients import TIMEOUT, AsgiClient, until
 
 RETRY = b"retry: 3000\n\n"
 
@@ -247,7 +247,7 @@ class TestDisconnect:
             pass
 
         app = get_asgi_application()
-        await asyncio.wait_for(app(AsgiClient(app).scope("/s/"), receive, send), 5)
+        await asyncio.wait_for(app(AsgiClient(app).scope("/s/"), receive, send), TIMEOUT)
         await until(lambda: streams[0].reason is not None)
         await until(lambda: get_hub().size == 0)
 

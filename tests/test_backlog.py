@@ -16,7 +16,7 @@ from django_sse.metrics import metrics
 from django_sse.positions import START
 from django_sse.stores import get_store
 from django_sse.stores.memory import MemoryStore
-from tests.clients import until
+from tests.clients import TIMEOUT, until
 
 pytestmark = pytest.mark.history
 
@@ -217,7 +217,7 @@ class TestPublish:
                     await apublish("a", number)
                 server.is_away = False
                 await apublish("a", 4)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(TIMEOUT):
                     received = [(await anext(events)).data for _ in range(5)]
             assert received == list(range(5))
             await until(lambda: len(told) == 5)
@@ -225,7 +225,7 @@ class TestPublish:
         finally:
             event_published.disconnect(receiver)
         assert metrics.publish_errors == 0
-        assert metrics.store_errors == 1
+        assert metrics.store_errors >= 1
 
     async def test_publish_from_threads_while_the_store_is_away(self, server, sync):
         """So it is from sync code, which does not wait for the store."""
@@ -241,7 +241,7 @@ class TestPublish:
             thread.start()
             await asyncio.to_thread(thread.join)
             server.is_away = False
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(TIMEOUT):
                 assert [(await anext(events)).data for _ in range(6)] == list(range(6))
 
     async def test_store_that_takes_too_long(self, settings, monkeypatch):
@@ -256,7 +256,7 @@ class TestPublish:
         async with subscribe("a") as events:
             monkeypatch.setattr(MemoryStore, "aappend", wait)
             await apublish("a", "x")
-            assert metrics.store_errors == 1
+            assert metrics.store_errors >= 1
             gate.set()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(TIMEOUT):
                 assert (await anext(events)).data == "x"

@@ -22,6 +22,7 @@ from django_sse import backpressure
 from django_sse.backpressure import waiting
 from django_sse.driver import Driver
 from django_sse.types import Message, Send
+from tests.clients import TIMEOUT
 from tests.servers import processes
 from tests.servers.client import connect
 from tests.servers.waiting import eventually
@@ -198,7 +199,7 @@ async def test_send_waits_until_the_client_has_read() -> None:
     assert request.messages == [body(MUCH)]
     assert not task.done()
     channel.drain()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, TIMEOUT)
 
 
 async def test_send_that_the_driver_began_waits_and_goes_on() -> None:
@@ -219,7 +220,7 @@ async def test_send_that_the_driver_began_waits_and_goes_on() -> None:
     assert none is None
     assert task is not None
     channel.drain()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, TIMEOUT)
 
 
 async def test_send_after_a_cancelled_one_waits_before_it_writes() -> None:
@@ -236,7 +237,7 @@ async def test_send_after_a_cancelled_one_waits_before_it_writes() -> None:
     later = await begin(send(body(b"later")))
     assert len(request.messages) == 1
     channel.drain()
-    await asyncio.wait_for(later, 5)
+    await asyncio.wait_for(later, TIMEOUT)
     assert request.messages[-1] == body(b"later")
 
 
@@ -250,7 +251,7 @@ async def test_cancelling_one_of_two_sends_leaves_the_other_waiting() -> None:
     await asyncio.wait([first])
     assert not second.done()
     channel.drain()
-    await asyncio.wait_for(second, 5)
+    await asyncio.wait_for(second, TIMEOUT)
 
 
 async def test_final_body_is_sent_with_no_producer_registered() -> None:
@@ -271,7 +272,7 @@ async def test_final_body_waits_for_room() -> None:
     sends = [await begin(send(body(MUCH))), await begin(send(body(MUCH, more=False)))]
     assert not request.finished
     channel.drain()
-    await asyncio.wait_for(asyncio.gather(*sends), 5)
+    await asyncio.wait_for(asyncio.gather(*sends), TIMEOUT)
     assert request.finished
     assert request.errors == []
 
@@ -291,7 +292,7 @@ async def test_waiting_send_is_let_go_at_the_end(end: Callable[[Request], None])
     task = await begin(send(body(MUCH)))
     assert not task.done()
     end(request)
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, TIMEOUT)
     # What comes then is daphne's to drop; the request has no connection to unregister from.
     assert ends_in_its_first_step(send(body(MUCH)))
     assert ends_in_its_first_step(send(body(more=False)))
@@ -330,7 +331,7 @@ async def test_responses_of_one_connection_wait_one_after_the_other() -> None:
     task = await begin(send(body(b"2")))
     assert second.messages == []
     channel.drain()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, TIMEOUT)
     assert second.messages == [body(b"2")]
     assert first.errors == second.errors == []
 
@@ -410,7 +411,7 @@ def daphne(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[processes
         f"daphne -v 2 -b 127.0.0.1 -p {{port}} -e ssl:{tls_port}:interface=127.0.0.1"
         f":privateKey={certificate}:certKey={certificate} tests.servers.site.asgi:application",
         folder,
-        settings={"DJANGO_SSE": {"QUEUE_MAX_BYTES": 100_000_000}},
+        settings={"DJANGO_SSE": {"QUEUE_MAX_BYTES": 100_000_000, "SEND_TIMEOUT_SECONDS": 3600}},
     )
     yield server, tls_port
     server.stop()
@@ -456,7 +457,7 @@ async def _asked(
 
 async def _read_events(reader: asyncio.StreamReader, count: int) -> None:
     """Read the beginnings of *count* events, with all that is between them."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(4 * TIMEOUT):
         for number in range(count):
             await reader.readuntil(b"data: ")
             expected = f"{number % EVENTS}.".encode()
@@ -498,9 +499,9 @@ async def test_real_daphne_holds_back_pipelined_streams_one_after_the_other(
     async with _asked(server.port, "/long/first/", "/long/second/", "/ready/") as reader:
         await eventually(partial(_waits, server, 1))
         await _read_events(reader, 2 * EVENTS)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             await reader.readuntil(b"\r\n\r\nready")
-    await server.noted("closed first", "closed second", within=5)
+    await server.noted("closed first", "closed second")
     assert "Producer" not in server.output
 
 
@@ -514,5 +515,5 @@ async def test_client_that_leaves_a_real_daphne_while_its_stream_waits_is_notice
         await reader.readuntil(b"data: leaving")
         await server.get(f"/publish/?count={EVENTS}&padding=100000")
         await eventually(partial(_waits, server, 1))
-    await server.noted("finally leaving", "closed leaving", within=5)
+    await server.noted("finally leaving", "closed leaving")
     assert "Producer" not in server.output

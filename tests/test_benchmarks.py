@@ -284,7 +284,7 @@ def test_benchmarks_run(tmp_path: Path, name: str, arguments: str, part: str) ->
         env={**os.environ, "BENCH_REDIS_URL": REDIS_URL},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -21,6 +21,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from django_sse import ServerSentEvent, apublish, event_stream, subscribe
 from django_sse.metrics import metrics
+from tests.clients import TIMEOUT
 
 RETRY = b"retry: 3000\n\n"
 
@@ -120,7 +121,7 @@ class TestGeneratorStyle:
         exchange = await asgi.open("/s/")
         await exchange.next_event()
         exchange.disconnect()
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), TIMEOUT)
 
     async def test_generator_error_ends_the_stream(self, asgi, route, caplog):
         """The stream has begun, so that the error cannot be a response: it is logged, counted."""
@@ -166,7 +167,7 @@ class TestGeneratorStyle:
         exchange = await asgi.open("/s/")
         await exchange.next_event()
         exchange.disconnect()
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), TIMEOUT)
 
 
 class TestHandlerStyle:
@@ -183,7 +184,7 @@ class TestHandlerStyle:
 
         route("s/", view)
         exchange = asgi.start("/s/")
-        await asyncio.wait_for(reached.wait(), 5)
+        await asyncio.wait_for(reached.wait(), TIMEOUT)
         assert exchange.status == 0
         go_on.set()
         await exchange.started()
@@ -347,9 +348,9 @@ class TestHandlerStyle:
 
         route("s/", view)
         exchange = asgi.start("/s/")
-        await asyncio.wait_for(reached.wait(), 5)
+        await asyncio.wait_for(reached.wait(), TIMEOUT)
         await exchange.disconnected()
-        await asyncio.wait_for(cleaned.wait(), 5)
+        await asyncio.wait_for(cleaned.wait(), TIMEOUT)
         assert (exchange.status, metrics.streams_open) == (0, 0)
 
 

@@ -41,8 +41,8 @@ EXECUTED = [README, *(path for path in PAGES if DOCS in path.parents)]
 
 SOURCES = sorted((ROOT / "django_sse").rglob("*.py"))
 
-START_SECONDS = 30
-EVENT_SECONDS = 10
+START_SECONDS = 120
+EVENT_SECONDS = 60
 
 
 def name_of(value: Any) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from django_sse.driver import Driver
+from tests.clients import TIMEOUT
 
 if sys.platform != "win32":
     import uvloop
@@ -29,7 +30,7 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
     @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
     def run(new_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: Any) -> None:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(asyncio.wait_for(test(**arguments), 5))
+            runner.run(asyncio.wait_for(test(**arguments), TIMEOUT))
 
     run.__doc__ = test.__doc__
     parameters = [

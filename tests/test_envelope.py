@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # published without types
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from django_sse import ServerSentEvent
@@ -206,7 +206,6 @@ json_data = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     data=json_data.filter(lambda data: "Infinity" not in json.dumps(data)),
     event=st.none() | st.text().filter(lambda text: not set(text) & set("\r\n\0")),

@@ -19,7 +19,7 @@ import pydantic
 import pytest
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from django_sse import ServerSentEvent
@@ -300,7 +300,6 @@ def expected_of_node(sent: list[ServerSentEvent]) -> Parsed:
     return parsed
 
 
-@settings(deadline=None)
 @given(sent=st.lists(events, max_size=6), cuts=st.lists(st.integers(0, 2000), max_size=4))
 @example(sent=[ServerSentEvent("\r", id="1"), ServerSentEvent("\n\r\n")], cuts=[])
 @example(sent=[ServerSentEvent("", event=":", id=" ")], cuts=[3])
@@ -319,7 +318,6 @@ def node() -> Iterator[NodeParser]:
 
 
 @pytest.mark.node
-@settings(deadline=None)
 @given(sent=st.lists(events, max_size=6), cuts=st.lists(st.integers(0, 2000), max_size=4))
 @example(sent=[ServerSentEvent("\r", id="1"), ServerSentEvent("\n\r\n")], cuts=[])
 @example(sent=[ServerSentEvent("", event=":", id=" ")], cuts=[3])
@@ -332,7 +330,6 @@ def test_encode_is_read_by_eventsource_parser(
     assert node.parse(pieces(body, cuts)) == expected_of_node(sent)
 
 
-@settings(deadline=None)
 @given(data=json_data)
 def test_text_of_json_is_one_line_and_reads_back(data: Any) -> None:
     """JSON data never takes more than one data line, and is parsed as it was."""
@@ -342,7 +339,6 @@ def test_text_of_json_is_one_line_and_reads_back(data: Any) -> None:
     assert json.loads(written) == data
 
 
-@settings(deadline=None)
 @given(data=st.text(st.characters(codec="utf-8")))
 def test_encode_of_text_is_one_frame(data: str) -> None:
     """No text can end its own event or begin another: one blank line, at the end."""

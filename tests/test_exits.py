@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from django_sse import exits
+from tests.clients import TIMEOUT
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,7 +56,7 @@ class Callbacks:
         self._called.set()
 
     async def called(self) -> None:
-        await asyncio.wait_for(self._called.wait(), 5)
+        await asyncio.wait_for(self._called.wait(), TIMEOUT)
         self._called.clear()
 
 
@@ -301,7 +302,7 @@ def run_script(script: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -377,7 +378,7 @@ def test_exit_of_a_process_whose_cleanup_does_not_end() -> None:
         loop = asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, daemon=True).start()
         exits.watch(loop, lambda: say("called"))
-        exits._LAST_SECONDS = 0.05
+        exits._LAST_SECONDS = 0.5
         other = asyncio.new_event_loop()
         exits.watch(other, lambda: say("called too"))
         """
@@ -433,6 +434,9 @@ def test_first_ctrl_c_calls_back_and_still_interrupts() -> None:
     """asyncio.run() has a handler of its own for SIGINT: both come to their right."""
     done = run_script(
         """
+        # A shell starts what runs in its background with the signal ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
         async def main():
             exits.watch(asyncio.get_running_loop(), lambda: say("called"))
             signal.raise_signal(signal.SIGINT)

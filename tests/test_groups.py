@@ -9,7 +9,7 @@ from channels.layers import InMemoryChannelLayer
 from channels_redis.core import RedisChannelLayer
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from django_sse.exceptions import InvalidGroup, SSEError
@@ -142,7 +142,6 @@ def test_layer_group_digests_the_rest(name: str) -> None:
     assert len(mapped) == 70
 
 
-@settings(deadline=None)
 @given(name=names)
 @example(name="\ud7ff\ue000")
 def test_layer_group_is_accepted_by_every_layer(name: str, layer: Any) -> None:
@@ -152,7 +151,6 @@ def test_layer_group_is_accepted_by_every_layer(name: str, layer: Any) -> None:
     assert not mapped.endswith("\n")
 
 
-@settings(deadline=None)
 @given(one=names, other=names)
 @example(one="é", other="e\u0301")
 @example(one="A", other="a")
@@ -162,7 +160,6 @@ def test_layer_group_has_no_collision(one: str, other: str) -> None:
     assert (layer_group(one) == layer_group(other)) == (one == other)
 
 
-@settings(deadline=None)
 @given(name=names)
 def test_layer_group_of_a_name_is_never_that_of_all_streams(name: str) -> None:
     """No name that a project may give reaches every stream, nor passes for a mapped one."""

@@ -19,7 +19,7 @@ from django_sse import (
 )
 from django_sse.hub import get_hub
 from django_sse.metrics import metrics
-from tests.clients import until
+from tests.clients import TIMEOUT, until
 
 RETRY = b"retry: 3000\n\n"
 
@@ -143,7 +143,7 @@ class TestPlainViews:
         exchange = await asgi.open("/s/")
         await exchange.next_event()
         await exchange.disconnected()
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), TIMEOUT)
         assert metrics.streams_open == 0
 
     async def test_error_of_the_iterable(self, asgi, route, caplog):
@@ -202,7 +202,7 @@ class TestPlainViews:
             yield
 
         async def view(request):
-            return EventStreamResponse(endless(), heartbeat=0.05, retry=9, max_duration=0.5)
+            return EventStreamResponse(endless(), heartbeat=0.01, retry=9, max_duration=1)
 
         route("s/", view)
         exchange = await asgi.open("/s/")
@@ -286,7 +286,7 @@ class TestMiddleware:
         await apublish("a", "live")
         assert (await exchange.next_event()).data == "live"
         await exchange.disconnected()
-        assert await asyncio.wait_for(closed_reasons.get(), 5) == "client left"
+        assert await asyncio.wait_for(closed_reasons.get(), TIMEOUT) == "client left"
         assert metrics.streams_open == 0
 
     async def test_content_of_a_plain_view_that_is_wrapped(self, asgi, route, settings):
@@ -324,7 +324,7 @@ class TestMiddleware:
         route("s/", view)
         exchange = await asgi.get("/s/")
         assert exchange.body == b"replaced"
-        await asyncio.wait_for(cleaned.wait(), 5)
+        await asyncio.wait_for(cleaned.wait(), TIMEOUT)
         assert (metrics.streams_open, metrics.streams_opened) == (0, 0)
         await until(lambda: get_hub().size == 0)
 
@@ -344,7 +344,7 @@ class TestMiddleware:
 
         route("s/", view)
         assert (await asgi.get("/s/")).body == b"replaced"
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), TIMEOUT)
 
 
 async def handler_of_one(request, stream):

@@ -141,6 +141,7 @@ class TestJoin:
         layer.gates["group_add"] = asyncio.Event()
         with pytest.raises(ChannelLayerUnavailable, match="TimeoutError"):
             await link.join(["a"])
+        settings.DJANGO_SSE = {}
         layer.gates.clear()
         await link.join(["a"])
 
@@ -388,9 +389,9 @@ class TestRenew:
         self, quickly, link, layer, messages, settings, caplog
     ):
         """A layer that does not bring a message to oneself is received from anew."""
-        settings.DJANGO_SSE = {"CHANNEL_LAYER_TIMEOUT_SECONDS": 0.01}
         await link.join(["a"])
         await until(lambda: layer.called("receive"))
+        settings.DJANGO_SSE = {"CHANNEL_LAYER_TIMEOUT_SECONDS": 0.1}
         # As Channels' in-memory layer, which may drop the queue that receive() waits at.
         layer.inbox = asyncio.Queue()
         await until(lambda: "receiving begins anew" in caplog.text)

@@ -12,7 +12,7 @@ from django_sse.asgi import get_asgi_application
 from django_sse.decorators import event_stream as decorate
 from django_sse.hub import get_hub
 from django_sse.reasons import CloseReason
-from tests.clients import AsgiClient, until
+from tests.clients import TIMEOUT, AsgiClient, until
 
 held = asyncio.Event()
 
@@ -66,7 +66,7 @@ async def test_client_that_leaves_while_a_middleware_is_at_work(route: Any, sett
     exchange = client.start("/view/")
     await held.wait()
     exchange.disconnect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         await closed.wait()
     assert streams[0].reason is CloseReason.NOT_SERVED
     await until(lambda: not get_hub().size)

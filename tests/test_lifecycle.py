@@ -12,7 +12,7 @@ from django_sse.hub import get_hub
 from django_sse.lifetime import Lifetime, check_lifetime, make_lifetime
 from django_sse.metrics import metrics
 from django_sse.reasons import CloseReason
-from tests.clients import AsgiClient, Exchange, until
+from tests.clients import TIMEOUT, AsgiClient, Exchange, until
 
 RETRY = b"retry: 3000\n\n"
 
@@ -28,7 +28,7 @@ class Opened:
 
     async def ended_as(self, reason: CloseReason) -> None:
         """Wait for the cleanup; it must have been *reason* that ended the stream."""
-        await asyncio.wait_for(self.closed.wait(), 5)
+        await asyncio.wait_for(self.closed.wait(), TIMEOUT)
         assert self.stream.reason is reason
 
 
@@ -131,7 +131,7 @@ class TestRecheck:
         own = await opened(guard=guard, recheck=0.01)
         await checks.acquire()
         for _ in range(2):
-            await asyncio.wait_for(checks.acquire(), 5)
+            await asyncio.wait_for(checks.acquire(), TIMEOUT)
         assert own.stream.reason is None
         await session.aflush()
         await own.exchange.ended()
@@ -238,7 +238,7 @@ class TestSlowClient:
             await apublish("a", "x" * 1000)
             await quick.exchange.next_event()
         await slow.ended_as(CloseReason.SLOW)
-        await asyncio.wait({slow.exchange.task}, timeout=5)
+        await asyncio.wait({slow.exchange.task}, timeout=TIMEOUT)
         assert slow.exchange.task.done()
 
     async def test_queue_is_sent_when_the_client_reads_again(self, opened):
@@ -286,7 +286,7 @@ class TestSlowClient:
             await apublish("a", str(number))
             await quick.exchange.next_event()
         await slow.ended_as(CloseReason.SEND_TIMEOUT)
-        await asyncio.wait({slow.exchange.task}, timeout=5)
+        await asyncio.wait({slow.exchange.task}, timeout=TIMEOUT)
         assert slow.exchange.task.done()
         assert quick.stream.reason is None
 
@@ -299,15 +299,15 @@ class TestSlowClient:
 
     async def test_last_bytes_that_nobody_reads(self, opened, settings):
         """A stream that ends is not kept by a client that does not read its last bytes."""
-        settings.DJANGO_SSE = {"SEND_TIMEOUT_SECONDS": 0.05}
         slow = await opened()
         slow.exchange.stall()
         for number in range(1, 4):
             await apublish("a", str(number))
             await until(lambda: slow.stream.events_sent == number)  # noqa: B023
+        settings.DJANGO_SSE = {"SEND_TIMEOUT_SECONDS": 0.05}
         await slow.stream.close()
         await slow.ended_as(CloseReason.CLOSED)
-        await asyncio.wait({slow.exchange.task}, timeout=5)
+        await asyncio.wait({slow.exchange.task}, timeout=TIMEOUT)
         assert slow.exchange.task.done()
 
     async def test_large_event_for_a_client_that_reads(self, opened):
@@ -440,7 +440,7 @@ class TestShutdown:
 
     async def test_client_that_does_not_read_does_not_hold_up_the_exit(self, opened, monkeypatch):
         """Nor does a client that does not read its last bytes."""
-        monkeypatch.setattr("django_sse.lifecycle._EXIT_SECONDS", 0.01)
+        monkeypatch.setattr("django_sse.lifecycle._EXIT_SECONDS", 0.3)
         slow = await opened()
         slow.exchange.stall()
         for number in range(1, 4):
@@ -448,7 +448,7 @@ class TestShutdown:
             await until(lambda: slow.stream.events_sent == number)  # noqa: B023
         get_hub().shut_down()
         await slow.ended_as(CloseReason.SHUTDOWN)
-        await asyncio.wait({slow.exchange.task}, timeout=5)
+        await asyncio.wait({slow.exchange.task}, timeout=TIMEOUT)
         assert slow.exchange.task.done()
 
 

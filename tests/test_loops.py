@@ -17,7 +17,7 @@ import pytest
 
 from django_sse import loops
 from django_sse.metrics import metrics
-from tests.clients import until
+from tests.clients import TIMEOUT, until
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,7 +32,7 @@ def _new_background(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     if loops._background is not None:
         loops._background.close()
-        loops._background._thread.join(5)
+        loops._background._thread.join(TIMEOUT)
 
 
 @pytest.fixture
@@ -42,10 +42,10 @@ def serving() -> Iterator[asyncio.AbstractEventLoop]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     loop.call_soon_threadsafe(loops.serve, loop)
-    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(5)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(TIMEOUT)
     yield loop
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+    thread.join(TIMEOUT)
     loop.close()
 
 
@@ -60,7 +60,7 @@ def test_run_returns_the_result() -> None:
         await asyncio.sleep(0)
         return one + other
 
-    assert loops.run(add, 1, 2, timeout=5) == 3
+    assert loops.run(add, 1, 2, timeout=TIMEOUT) == 3
 
 
 def test_run_raises_what_the_coroutine_raises() -> None:
@@ -70,8 +70,8 @@ def test_run_raises_what_the_coroutine_raises() -> None:
         raise LookupError("x")
 
     with pytest.raises(LookupError, match="x"):
-        loops.run(fail, timeout=5)
-    assert loops.run(where, timeout=5)
+        loops.run(fail, timeout=TIMEOUT)
+    assert loops.run(where, timeout=TIMEOUT)
 
 
 def test_run_keeps_its_loop_and_its_thread() -> None:
@@ -81,9 +81,9 @@ def test_run_keeps_its_loop_and_its_thread() -> None:
         return sum(thread.name == "django_sse.publish" for thread in threading.enumerate())
 
     before = own()
-    loop, name = loops.run(where, timeout=5)
+    loop, name = loops.run(where, timeout=TIMEOUT)
     assert name == "django_sse.publish"
-    assert {loops.run(where, timeout=5) for _ in range(100)} == {(loop, name)}
+    assert {loops.run(where, timeout=TIMEOUT) for _ in range(100)} == {(loop, name)}
     assert own() == before + 1
     assert loops._background is not None
     assert loops._background._thread.daemon  # It does not keep the process from its end.
@@ -112,8 +112,8 @@ def test_run_from_many_threads_starts_one_loop() -> None:
     barrier = threading.Barrier(count)
 
     def publish() -> asyncio.AbstractEventLoop:
-        barrier.wait(5)
-        return loops.run(where, timeout=5)[0]
+        barrier.wait(TIMEOUT)
+        return loops.run(where, timeout=TIMEOUT)[0]
 
     with ThreadPoolExecutor(count) as executor:
         found = [executor.submit(publish) for _ in range(count)]
@@ -132,15 +132,15 @@ def test_run_gives_up_after_its_timeout() -> None:
             raise
 
     with pytest.raises(TimeoutError):
-        loops.run(hang, timeout=0.01)
-    assert cancelled.wait(5)
-    assert loops.run(where, timeout=5)
+        loops.run(hang, timeout=0.5)  # Time enough for it to begin.
+    assert cancelled.wait(TIMEOUT)
+    assert loops.run(where, timeout=TIMEOUT)
 
 
 def test_run_uses_the_loop_that_serves_streams(serving: asyncio.AbstractEventLoop) -> None:
     """From a thread of a server, publishing goes through the server's loop."""
     assert loops.is_serving()
-    assert loops.run(where, timeout=5)[0] is serving
+    assert loops.run(where, timeout=TIMEOUT)[0] is serving
     assert loops._background is None
 
 
@@ -149,7 +149,7 @@ def test_run_after_the_server_has_stopped() -> None:
     loop = asyncio.new_event_loop()
     loops.serve(loop)
     assert not loops.is_serving()
-    assert loops.run(where, timeout=5)[0] is not loop
+    assert loops.run(where, timeout=TIMEOUT)[0] is not loop
     loop.close()
 
 
@@ -180,7 +180,7 @@ def test_is_publishing_loop_is_true_on_the_background_loop() -> None:
     async def ask() -> bool:
         return loops.is_publishing_loop()
 
-    assert loops.run(ask, timeout=5)
+    assert loops.run(ask, timeout=TIMEOUT)
 
 
 async def test_hand_over_runs_a_coroutine_on_the_background_loop() -> None:
@@ -209,11 +209,11 @@ async def test_hand_over_that_is_cancelled_cancels_the_coroutine() -> None:
             raise
 
     task = asyncio.create_task(loops.hand_over(hang()))
-    assert await asyncio.to_thread(began.wait, 5)
+    assert await asyncio.to_thread(began.wait, TIMEOUT)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(cancelled.wait, 5)
+    assert await asyncio.to_thread(cancelled.wait, TIMEOUT)
 
 
 def test_is_loop_thread_tells_where_nothing_may_wait() -> None:
@@ -232,11 +232,11 @@ def test_is_loop_thread_tells_where_nothing_may_wait() -> None:
 
 def test_close_ends_the_thread_and_closes_the_loop() -> None:
     """At the end of the process: channels_redis closes its connections with the loop."""
-    loop, _ = loops.run(where, timeout=5)
+    loop, _ = loops.run(where, timeout=TIMEOUT)
     background = loops._background
     assert background is not None
     background.close()
-    background._thread.join(5)
+    background._thread.join(TIMEOUT)
     assert not background._thread.is_alive()
     assert loop.is_closed()
     background.close()
@@ -259,7 +259,7 @@ def run_script(script: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -275,7 +275,7 @@ def test_exit_closes_the_loop() -> None:
         async def get_loop():
             return asyncio.get_running_loop()
 
-        loop = loops.run(get_loop, timeout=5)
+        loop = loops.run(get_loop, timeout=30)
         real_close, loop.close = loop.close, close
         say("end")
         """
@@ -290,15 +290,15 @@ def test_run_in_a_forked_child_has_a_loop_of_its_own() -> None:
     """A child has its parent's objects but not its thread: a pre-forking worker publishes too."""
     done = run_script(
         """
-        parent = loops.run(pid_and_loop, timeout=5)
+        parent = loops.run(pid_and_loop, timeout=30)
         pid = os.fork()
         if not pid:
-            first = loops.run(pid_and_loop, timeout=5)
-            again = loops.run(pid_and_loop, timeout=5)
+            first = loops.run(pid_and_loop, timeout=30)
+            again = loops.run(pid_and_loop, timeout=30)
             say("child", first == again, first[0] == os.getpid(), first != parent)
             sys.exit()
         status = os.waitpid(pid, 0)[1]
-        say("parent", status, loops.run(pid_and_loop, timeout=5) == parent)
+        say("parent", status, loops.run(pid_and_loop, timeout=30) == parent)
         """
     )
     assert done.stdout.splitlines() == ["child True True True", "parent 0 True"], done.stderr
@@ -317,7 +317,7 @@ def test_a_forked_child_of_a_server_does_not_serve() -> None:
             if not pid:
                 serving = loops.is_serving()
                 done = threading.Thread(target=lambda: say(
-                    "child", serving, loops.run(pid_and_loop, timeout=5)[0] == os.getpid()
+                    "child", serving, loops.run(pid_and_loop, timeout=30)[0] == os.getpid()
                 ))
                 done.start()
                 done.join()
@@ -347,7 +347,7 @@ class Log:
             self._done.set()
 
     async def done(self) -> list[Any]:
-        await asyncio.wait_for(self._done.wait(), 5)
+        await asyncio.wait_for(self._done.wait(), TIMEOUT)
         return self.steps
 
 
@@ -469,7 +469,7 @@ async def test_enqueue_keeps_queues_apart() -> None:
 
     loops.enqueue("slow", held.wait(), Context())
     loops.enqueue("quick", finish(), Context())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         await done.wait()
     held.set()
 
@@ -489,7 +489,7 @@ async def test_enqueue_drops_the_oldest_of_a_full_queue(
 
     for number in range(4):
         loops.enqueue("calls", run(number), Context())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         await last.wait()
     assert ran == [2, 3]
     assert metrics.queue_drops == 2

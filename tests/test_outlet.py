@@ -13,6 +13,7 @@ from django_sse.driver import Driver
 from django_sse.envelope import unpack
 from django_sse.outlet import Outlet
 from django_sse.types import Message
+from tests.clients import TIMEOUT
 
 
 class Client:
@@ -58,7 +59,7 @@ class Client:
 
     async def next(self, count: int) -> list[bytes]:
         """Wait until *count* messages have come; return their bodies."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             while len(self.messages) < count:
                 self._wrote.clear()
                 await self._wrote.wait()
@@ -105,7 +106,7 @@ class Recorder(Outlet):
             self._driver.run(lambda frame=frame: self.write(frame))  # type: ignore[misc]
 
     async def finished(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             while "finished" not in self.turns:
                 self.turned.clear()
                 await self.turned.wait()
@@ -499,7 +500,7 @@ async def test_drained_waits_for_the_client() -> None:
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
     client.read_on()
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    await asyncio.wait_for(asyncio.gather(*waiting), TIMEOUT)
     assert client.bodies == [b"first", b"a", b"b"]
 
 
@@ -514,7 +515,7 @@ async def test_drained_that_is_cancelled_leaves_the_others_waiting() -> None:
         await one
     assert not other.done()
     client.read_on()
-    await asyncio.wait_for(other, 5)
+    await asyncio.wait_for(other, TIMEOUT)
 
 
 async def test_drained_before_the_response_begins() -> None:
@@ -525,7 +526,7 @@ async def test_drained_before_the_response_begins() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     outlet.attach(client.send, b"")
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, TIMEOUT)
 
 
 @pytest.mark.parametrize("by", ["abort", "close_response"])
@@ -540,8 +541,8 @@ async def test_drained_returns_when_the_response_ends(by: str) -> None:
     else:
         outlet.close_response(b"last")
         client.read_on()
-    await asyncio.wait_for(waiting, 5)
-    await asyncio.wait_for(outlet.drained(), 5)
+    await asyncio.wait_for(waiting, TIMEOUT)
+    await asyncio.wait_for(outlet.drained(), TIMEOUT)
 
 
 async def test_send_error_at_once() -> None:

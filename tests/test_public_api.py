@@ -103,7 +103,7 @@ def run_script(script: str) -> Any:
         env={"PATH": "", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -32,7 +32,7 @@ from django_sse import (
 )
 from django_sse.exceptions import EventTooLarge, InvalidEvent, InvalidGroup
 from django_sse.metrics import metrics
-from tests.clients import AsgiClient, until
+from tests.clients import TIMEOUT, AsgiClient, until
 from tests.services import free_port, require_redis
 
 RETRY = b"retry: 3000\n\n"
@@ -172,7 +172,7 @@ def test_publish_in_a_plain_process_keeps_its_connection(backend: str, tmp_path:
     name = f"test-{uuid4().hex}"
     program = [sys.executable, "-c", _WORKER, require_redis(), name, f"channels_redis.{backend}"]
     finished = subprocess.run(
-        [*program, name], capture_output=True, text=True, timeout=30, check=False, env=_without()
+        [*program, name], capture_output=True, text=True, timeout=120, check=False, env=_without()
     )
     assert finished.stderr == ""
     assert finished.returncode == 0
@@ -498,7 +498,7 @@ class TestFailingLayer:
         """It has returned long before; the loss is logged and counted just the same."""
         publish("room", 1, on_commit=False)
         await apublish("room", 2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             while metrics.publish_errors < 2:  # noqa: ASYNC110 - there is no event for a count
                 await asyncio.sleep(0)
         assert caplog.text.count("An event for 'room' was not published") == 2

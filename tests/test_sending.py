@@ -11,7 +11,7 @@ from django_sse import sending
 from django_sse.groups import layer_group
 from django_sse.metrics import metrics
 from django_sse.sending import report, send
-from tests.clients import until
+from tests.clients import TIMEOUT, until
 from tests.fake_layer import FakeLayer
 
 
@@ -72,7 +72,7 @@ async def test_layer_that_takes_too_long(
     """One bound is for all of them; what is left is told, each by what it is."""
     settings.DJANGO_SSE = {"CHANNEL_LAYER_TIMEOUT_SECONDS": 0.02}
     layer.gates["group_send"] = asyncio.Event()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(TIMEOUT):
         assert await send([message("a"), message("b", 5), message("c")]) == ()
     assert layer.called("group_send") == [layer_group("a")]
     assert (
@@ -89,7 +89,7 @@ async def test_what_was_taken_in_time_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A time-out later does not take it back."""
-    settings.DJANGO_SSE = {"CHANNEL_LAYER_TIMEOUT_SECONDS": 0.05}
+    settings.DJANGO_SSE = {"CHANNEL_LAYER_TIMEOUT_SECONDS": 0.5}
     group_send = layer.group_send
 
     async def stop_at_b(group: str, message: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from django.http import HttpResponse
 
 from django_sse import apublish, loops, publish
 from django_sse.metrics import metrics
+from tests.clients import TIMEOUT
 from tests.fake_layer import FakeLayer
 from tests.services import require_redis
 
@@ -39,7 +40,7 @@ def layer() -> SlowLayer:
 
 def sent(layer: SlowLayer) -> list[str]:
     """Return the groups that were sent to, once the publishing loop has nothing left."""
-    asyncio.run_coroutine_threadsafe(loops._drained(), loops._loop()).result(5)
+    asyncio.run_coroutine_threadsafe(loops._drained(), loops._loop()).result(TIMEOUT)
     return layer.called("group_send")
 
 
@@ -102,7 +103,7 @@ def test_publish_while_the_in_memory_layer_is_used(settings):
         layer: Any = channel_layers["default"]
         await layer.group_add("sse.g.a", "channel")
         publish("a", "x")
-        return await asyncio.wait_for(layer.receive("channel"), 5)
+        return await asyncio.wait_for(layer.receive("channel"), TIMEOUT)
 
     assert asyncio.run(main())["data"] == "x"
 
@@ -141,12 +142,12 @@ def test_publish_at_the_end_of_a_process(run):
     }
     with redis.Redis.from_url(url) as server, server.pubsub() as subscriber:
         subscriber.subscribe(f"{prefix}__group__sse.g.a")
-        assert subscriber.get_message(timeout=5)["type"] == "subscribe"
+        assert subscriber.get_message(timeout=TIMEOUT)["type"] == "subscribe"
         program = textwrap.dedent(PROGRAM).format(run=run)
-        subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
         numbers: list[str] = []
         while len(numbers) < 20:
-            message = subscriber.get_message(timeout=5)
+            message = subscriber.get_message(timeout=TIMEOUT)
             assert message is not None, numbers
             sent = msgpack.unpackb(message["data"])
             numbers += [event["data"] for event in sent.get("events", [sent])]

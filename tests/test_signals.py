@@ -20,7 +20,7 @@ from django_sse import (
     stream_opened,
 )
 from django_sse.metrics import metrics
-from tests.clients import until
+from tests.clients import TIMEOUT, until
 
 SIGNALS = {
     "event_published": event_published,
@@ -186,7 +186,7 @@ class TestReceiverThatBlocks:
 
         def slow(event: ServerSentEvent, **kwargs: Any) -> None:
             entered.append(event.data)
-            release.wait(10)
+            release.wait(TIMEOUT)
 
         event_sent.connect(slow)
         try:

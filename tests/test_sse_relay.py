@@ -24,7 +24,7 @@ from django_sse.stores.memory import MemoryStore
 from tests.stores.databases import environment, use_database
 from tests.stores.test_database import age, message, texts
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from django_sse import ServerSentEvent, apublish, broadcast, events_dropped, pub
 from django_sse.exceptions import ChannelLayerUnavailable, EventsDropped, InvalidGroup
 from django_sse.hub import get_hub
 from django_sse.metrics import metrics
-from tests.clients import until
+from tests.clients import TIMEOUT, until
 from tests.layers.broken import BrokenLayer
 
 
 async def read(events: Any, count: int) -> list[Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIMEOUT):
         return [(await anext(events)).data for _ in range(count)]
 
 

@@ -27,6 +27,7 @@ from django_sse.contexts import (
     view_context,
 )
 from django_sse.threads import BorrowingExecutor, keep_one_thread
+from tests.clients import TIMEOUT
 from tests.models import Room
 from tests.services import require_postgresql
 
@@ -55,7 +56,7 @@ class Pool(threads._Pool):
             self._ready.extend([None] * len(self.started))  # type: ignore[list-item]
             self._changed.notify_all()
         for thread in self.started:
-            thread.join(5)
+            thread.join(TIMEOUT)
             assert not thread.is_alive()
         self._ready.clear()
 
@@ -90,7 +91,7 @@ def test_submit_returns_the_result(pool: Pool) -> None:
     def add(one: int, *, other: int) -> tuple[int, str]:
         return one + other, threading.current_thread().name
 
-    assert executor.submit(add, 1, other=2).result(5) == (3, "django_sse")
+    assert executor.submit(add, 1, other=2).result(TIMEOUT) == (3, "django_sse")
 
 
 @pytest.mark.parametrize("error", [LookupError("x"), KeyboardInterrupt(), SystemExit(1)])
@@ -102,8 +103,8 @@ def test_submit_hands_an_error_to_the_caller(lone: Pool, error: BaseException) -
         raise error
 
     with pytest.raises(type(error)):
-        executor.submit(fail).result(5)
-    assert executor.submit(here).result(5).is_alive()
+        executor.submit(fail).result(TIMEOUT)
+    assert executor.submit(here).result(TIMEOUT).is_alive()
     assert len(lone.started) == 1
 
 
@@ -120,7 +121,7 @@ def test_calls_of_a_stream_run_in_order_and_one_at_a_time(pool: Pool) -> None:
 
     futures = [executor.submit(call, number) for number in range(200)]
     for future in futures:
-        future.result(5)
+        future.result(TIMEOUT)
     assert order == list(range(200))
 
 
@@ -128,10 +129,10 @@ def test_calls_of_a_stream_that_wait_keep_its_thread(pool: Pool) -> None:
     """Calls that were given together run on one thread."""
     executor = BorrowingExecutor()
     gate = threading.Event()
-    futures: list[Future[Any]] = [executor.submit(gate.wait, 5)]
+    futures: list[Future[Any]] = [executor.submit(gate.wait, TIMEOUT)]
     futures += [executor.submit(here) for _ in range(5)]
     gate.set()
-    assert len({future.result(5) for future in futures[1:]}) == 1
+    assert len({future.result(TIMEOUT) for future in futures[1:]}) == 1
 
 
 def test_fifty_streams_share_three_threads(pool: Pool) -> None:
@@ -149,15 +150,15 @@ def test_fifty_streams_share_three_threads(pool: Pool) -> None:
             running.append(number)
             most = max(most, len(running))
         if number < 3:
-            three.wait(5)  # Three do run at once.
-            gate.wait(5)
+            three.wait(TIMEOUT)  # Three do run at once.
+            gate.wait(TIMEOUT)
         with lock:
             running.remove(number)
         return number
 
     futures = [executor.submit(call, number) for number, executor in enumerate(executors)]
     gate.set()
-    assert [future.result(5) for future in futures] == list(range(50))
+    assert [future.result(TIMEOUT) for future in futures] == list(range(50))
     assert most == 3
     assert len(pool.started) == 3
 
@@ -168,20 +169,20 @@ def test_streams_are_served_in_the_order_in_which_they_came(lone: Pool) -> None:
     gate = threading.Event()
     first, second, third = (BorrowingExecutor() for _ in range(3))
     futures: list[Future[Any]] = [
-        first.submit(gate.wait, 5),
+        first.submit(gate.wait, TIMEOUT),
         second.submit(order.append, "second"),
         third.submit(order.append, "third"),
     ]
     gate.set()
     for future in futures:
-        future.result(5)
+        future.result(TIMEOUT)
     assert order == ["second", "third"]
 
 
 def test_thread_is_given_back_after_a_call(lone: Pool) -> None:
     """The next stream gets it."""
     one, other = BorrowingExecutor(), BorrowingExecutor()
-    assert one.submit(here).result(5) is other.submit(here).result(5)
+    assert one.submit(here).result(TIMEOUT) is other.submit(here).result(TIMEOUT)
     assert len(lone.started) == 1
 
 
@@ -190,10 +191,10 @@ def test_idle_threads_end_and_new_ones_start(pool: Pool) -> None:
     executor = BorrowingExecutor()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "_IDLE_SECONDS", 0.01)
-        first = executor.submit(here).result(5)
-        first.join(5)
+        first = executor.submit(here).result(TIMEOUT)
+        first.join(TIMEOUT)
     assert not first.is_alive()
-    second = executor.submit(here).result(5)
+    second = executor.submit(here).result(TIMEOUT)
     assert second is not first
     assert second.is_alive()
 
@@ -213,8 +214,8 @@ def test_kept_thread_does_not_end(lone: Pool) -> None:
         keep_one_thread()
         keep_one_thread()
         for _ in range(5):
-            assert waits.acquire(timeout=5)
-        kept = BorrowingExecutor().submit(here).result(5)
+            assert waits.acquire(timeout=TIMEOUT)
+        kept = BorrowingExecutor().submit(here).result(TIMEOUT)
     assert [kept] == lone.started
 
 
@@ -224,13 +225,13 @@ def test_other_threads_end_beside_a_kept_one(pool: Pool) -> None:
         patch.setattr(threads, "_IDLE_SECONDS", 0.01)
         keep_one_thread()
         together = threading.Barrier(3)
-        for future in [BorrowingExecutor().submit(together.wait, 5) for _ in range(3)]:
-            future.result(5)
+        for future in [BorrowingExecutor().submit(together.wait, TIMEOUT) for _ in range(3)]:
+            future.result(TIMEOUT)
         assert len(pool.started) == 3
         while len(alive := [thread for thread in pool.started if thread.is_alive()]) > 1:
             for thread in alive:
                 thread.join(0.01)
-    assert BorrowingExecutor().submit(here).result(5) is alive[0]
+    assert BorrowingExecutor().submit(here).result(TIMEOUT) is alive[0]
 
 
 def test_thread_that_cannot_start_leaves_its_calls_to_the_others(pool: Pool) -> None:
@@ -240,13 +241,13 @@ def test_thread_that_cannot_start_leaves_its_calls_to_the_others(pool: Pool) -> 
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
     gate = threading.Event()
-    waiting = BorrowingExecutor().submit(gate.wait, 5)
+    waiting = BorrowingExecutor().submit(gate.wait, TIMEOUT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         behind = BorrowingExecutor().submit(here)
         gate.set()
-        assert waiting.result(5)
-        assert behind.result(5) in pool.started
+        assert waiting.result(TIMEOUT)
+        assert behind.result(TIMEOUT) in pool.started
     assert len(pool.started) == 1
 
 
@@ -268,16 +269,16 @@ def test_cancelled_call_is_not_run(lone: Pool) -> None:
     gate = threading.Event()
     called: list[str] = []
     executor = BorrowingExecutor()
-    running = executor.submit(gate.wait, 5)
+    running = executor.submit(gate.wait, TIMEOUT)
     cancelled = executor.submit(called.append, "cancelled")
     behind = executor.submit(called.append, "behind")
     assert cancelled.cancel()
     gate.set()
-    assert running.result(5)
-    behind.result(5)
+    assert running.result(TIMEOUT)
+    behind.result(TIMEOUT)
     assert called == ["behind"]
     with pytest.raises(CancelledError):
-        cancelled.result(5)
+        cancelled.result(TIMEOUT)
 
 
 def test_shutdown_does_nothing(pool: Pool) -> None:
@@ -285,7 +286,7 @@ def test_shutdown_does_nothing(pool: Pool) -> None:
     executor = BorrowingExecutor()
     executor.shutdown()
     executor.shutdown(wait=True, cancel_futures=True)
-    assert executor.submit(here).result(5).name == "django_sse"
+    assert executor.submit(here).result(TIMEOUT).name == "django_sse"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork()")
@@ -352,7 +353,7 @@ async def test_new_context_is_empty(pool: Pool) -> None:
 async def test_two_new_contexts_run_their_calls_side_by_side(pool: Pool) -> None:
     """Each is a stream of its own: one that waits does not hold up another."""
     gate = threading.Event()
-    waiting = asyncio.ensure_future(run_in(new_context(), sync_to_async(gate.wait)(5)))
+    waiting = asyncio.ensure_future(run_in(new_context(), sync_to_async(gate.wait)(TIMEOUT)))
     assert await run_in(new_context(), name()) == "django_sse"
     gate.set()
     assert await waiting
@@ -363,7 +364,7 @@ async def test_let_go_of_request_sends_later_calls_to_the_shared_threads(pool: P
     async with ThreadSensitiveContext():
         own = await sync_to_async(here)()
         let_go_of_request()
-        await asyncio.to_thread(own.join, 5)
+        await asyncio.to_thread(own.join, TIMEOUT)
         assert not own.is_alive()
         assert await name() == "django_sse"
         let_go_of_request()
@@ -375,7 +376,7 @@ async def test_let_go_of_request_lets_a_running_call_end(pool: Pool) -> None:
     """What the request's thread has begun it ends; nothing is lost."""
     gate = threading.Event()
     async with ThreadSensitiveContext():
-        running = asyncio.ensure_future(sync_to_async(gate.wait)(5))
+        running = asyncio.ensure_future(sync_to_async(gate.wait)(TIMEOUT))
         await asyncio.sleep(0)
         let_go_of_request()
         assert await name() == "django_sse"
@@ -451,7 +452,7 @@ async def test_stream_context_that_outlives_serves_the_tasks_of_its_request(pool
         task = asyncio.create_task(later())
         context.outlive()
     assert SyncToAsync.thread_sensitive_context.get(None) is None
-    await asyncio.to_thread(own.join, 5)
+    await asyncio.to_thread(own.join, TIMEOUT)
     assert not own.is_alive()
     begin.set()
     assert await task == "django_sse"
@@ -722,7 +723,7 @@ async def test_let_go_of_request_closes_its_connection(database: str, pool: Pool
         wrapper, own = await sync_to_async(connect)()
         assert wrapper.connection is not None
         let_go_of_request()
-        await asyncio.to_thread(own.join, 5)
+        await asyncio.to_thread(own.join, TIMEOUT)
         assert wrapper.connection is None
         count, thread = await sync_to_async(count_rooms)()
         assert (count, thread.name) == (20, "django_sse")
@@ -741,7 +742,7 @@ async def test_let_go_of_request_leaves_a_connection_in_a_transaction(
     async with ThreadSensitiveContext():
         wrapper, own = await sync_to_async(begin)()
         let_go_of_request()
-        await asyncio.to_thread(own.join, 5)
+        await asyncio.to_thread(own.join, TIMEOUT)
         assert wrapper.in_atomic_block
         assert wrapper.connection is not None
     wrapper.inc_thread_sharing()

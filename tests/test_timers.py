@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from django_sse.timers import Timer
+from tests.clients import TIMEOUT
 
 
 class Handle:
@@ -351,7 +352,6 @@ def test_close_forgets_everything(clock: Clock, timer: Timer) -> None:
     assert len(timed.calls) == 1
 
 
-@settings(deadline=None)
 @given(
     delays=st.lists(
         st.tuples(st.floats(0, 100), st.lists(st.floats(0, 100), max_size=3)), max_size=20
@@ -397,5 +397,5 @@ async def test_timer_on_a_real_loop() -> None:
     timer = Timer(loop)
     deadline = loop.time() + 0.01
     timer.add(Once(), deadline)
-    assert await asyncio.wait_for(done, 5) >= deadline - 0.001
+    assert await asyncio.wait_for(done, TIMEOUT) >= deadline - 0.001
     timer.close()

@@ -14,7 +14,7 @@ from django_sse.lifetime import make_lifetime
 from django_sse.metrics import metrics
 from django_sse.reasons import CloseReason
 from django_sse.transports import pull, push
-from tests.clients import until
+from tests.clients import TIMEOUT, until
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 DISCONNECT = {"type": "http.disconnect"}
@@ -80,7 +80,7 @@ class TestPush:
     async def test_disconnect(self, task, stream, server):
         """A disconnect ends the stream and the task."""
         server.messages.put_nowait(DISCONNECT)
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, TIMEOUT)
         assert stream.reason is CloseReason.CLIENT
         assert get_hub().size == 0
 
@@ -93,7 +93,7 @@ class TestPush:
     async def test_end_from_within(self, task, stream, server):
         """When the stream ends, the response is completed, and the task with it."""
         await stream.close()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, TIMEOUT)
         assert server.is_complete
         assert task.cancelling() == 0
         assert stream.reason is CloseReason.CLOSED
@@ -102,7 +102,7 @@ class TestPush:
         """Both in one moment are an end, and no cancellation is left over for the server."""
         await stream.close()
         server.messages.put_nowait(DISCONNECT)
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, TIMEOUT)
         assert task.cancelling() == 0
 
     async def test_server_cancels(self, task, stream):
@@ -127,7 +127,7 @@ class TestPush:
         """A process that goes cleans up in peace: the cancellation has been obeyed already."""
         get_hub().shut_down()
         task.cancel()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, TIMEOUT)
         assert stream.reason is CloseReason.SHUTDOWN
 
     async def test_server_cancels_during_the_cleanup(self, task, stream, server):
@@ -154,14 +154,14 @@ class TestPush:
         """A stream that is closed before it is served is a complete response."""
         await stream.send("x")
         await stream.close()
-        await asyncio.wait_for(push(stream, START, server.receive, server.send), 5)
+        await asyncio.wait_for(push(stream, START, server.receive, server.send), TIMEOUT)
         assert server.body == RETRY + b"data: x\n\n"
         assert server.is_complete
 
     async def test_stream_that_was_given_up_before(self, stream, server):
         """So is one that nobody waits for any more."""
         stream.end(CloseReason.NOT_SERVED)
-        await asyncio.wait_for(push(stream, START, server.receive, server.send), 5)
+        await asyncio.wait_for(push(stream, START, server.receive, server.send), TIMEOUT)
         assert server.is_complete
         assert get_hub().size == 0
 
@@ -171,7 +171,7 @@ class TestPush:
         async def receive() -> dict[str, Any]:
             return DISCONNECT
 
-        await asyncio.wait_for(push(stream, START, receive, server.send), 5)
+        await asyncio.wait_for(push(stream, START, receive, server.send), TIMEOUT)
         assert stream.reason is CloseReason.CLIENT
 
     async def test_ended_stream_and_receive_that_never_waits(self, stream, server):
@@ -182,7 +182,7 @@ class TestPush:
 
         await stream.close()
         task = asyncio.create_task(push(stream, START, receive, server.send))
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, TIMEOUT)
         assert task.cancelling() == 0
 
     async def test_headers_that_cannot_be_sent(self, stream, server):
@@ -217,7 +217,7 @@ class TestPush:
         await until(lambda: server.body == RETRY)
         is_broken = True
         await apublish("a", "x")
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, TIMEOUT)
         assert stream.reason is reason
         assert metrics.stream_errors == errors
         assert len([one for one in caplog.records if one.levelno >= logging.WARNING]) == errors
@@ -226,7 +226,7 @@ class TestPush:
         """A stream that comes to be served just then ends at once, with a reconnection time."""
         get_hub().shut_down()
         stream = EventStream(make_lifetime())
-        await asyncio.wait_for(push(stream, START, server.receive, server.send), 5)
+        await asyncio.wait_for(push(stream, START, server.receive, server.send), TIMEOUT)
         assert server.is_complete
         assert server.body.startswith(RETRY + b"retry: ")
         assert stream.reason is CloseReason.SHUTDOWN
@@ -315,7 +315,7 @@ class TestPull:
         await asyncio.sleep(0)
         get_hub().shut_down()
         task.cancel()
-        last = await asyncio.wait_for(task, 5)
+        last = await asyncio.wait_for(task, TIMEOUT)
         assert last.startswith(b"retry: ")
         with pytest.raises(StopAsyncIteration):
             await anext(body)
@@ -335,7 +335,7 @@ class TestPull:
         await stuck.wait()
         stream.end(CloseReason.SEND_TIMEOUT)
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, TIMEOUT)
         assert get_hub().size == 0
 
     async def test_ended_while_the_reader_is_busy(self, stream):
@@ -355,5 +355,5 @@ class TestPull:
         await stream.send("last")
         await stream.close()
         go_on.set()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, TIMEOUT)
         assert b"".join(read) == RETRY + b"data: last\n\n"

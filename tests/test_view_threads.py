@@ -47,9 +47,11 @@ async def plain(request: HttpRequest) -> EventStreamResponse:
 
 @pytest.mark.parametrize("view", [generator, handler, plain])
 async def test_cursor_survives_the_end_of_the_request(
-    asgi: AsgiClient, route: Any, view: Any, sync: Any
+    asgi: AsgiClient, route: Any, view: Any, sync: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What began to read before the response goes on in the same thread."""
+    # How long the thread waits for a next piece behind the last one.
+    monkeypatch.setattr("django_sse.threads._IDLE_SECONDS", 0.05)
     route("rooms/", view)
     expected = [f"room-{number}" for number in range(50)]
     await sync(Room.objects.bulk_create, [Room(slug=slug) for slug in expected])

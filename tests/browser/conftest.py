@@ -4,11 +4,15 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from tests.browser.processes import Demo, Visitors
 from tests.servers.processes import running
 from tests.services import require_chromium
+
+#: How long a test waits for what a page is to show, and for Chromium to start.
+TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 FLAGS = [
     "--headless",
@@ -55,7 +59,9 @@ async def demo(_demo: Demo) -> Demo:
 async def visitors(chromium: str) -> AsyncIterator[Visitors]:
     """Return the people at their browsers; in the end no page may have complained."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = await playwright.chromium.launch(
+            executable_path=chromium, args=FLAGS, timeout=TIMEOUT_MS
+        )
         visitors = Visitors(browser)
         yield visitors
         await browser.close()

@@ -47,7 +47,7 @@ class Demo(Process):
             except ConnectionError:
                 return False
 
-        _: bool = await eventually(answers, within=30, but=lambda: self.output)
+        _: bool = await eventually(answers, within=120, but=lambda: self.output)
         return self
 
 
@@ -75,6 +75,7 @@ class Visitors:
         """Open *url* in a new tab of the one named *of*."""
         if of not in self._contexts:
             self._contexts[of] = await self._browser.new_context()
+            self._contexts[of].set_default_timeout(60_000)
         page = await self._contexts[of].new_page()
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.errors.append(str(error)))

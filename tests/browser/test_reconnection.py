@@ -37,14 +37,14 @@ async def test_pages_reconnect_after_the_server_was_killed(start, visitors):
     count = await inbox.locator("#notes article").count()
 
     demo.send_signal(signal.SIGKILL)
-    await demo.gone(within=5)
+    await demo.gone()
     for page in (metrics, inbox):
         await expect(page.locator("#connection")).to_have_text("Connecting")
     shown = await metrics.locator("#cpu-chart .line").get_attribute("d")
 
     demo = await start().ready()
     for page in (metrics, inbox):
-        await expect(page.locator("#connection")).to_have_text("Live", timeout=30_000)
+        await expect(page.locator("#connection")).to_have_text("Live")
     await expect(metrics.locator("#cpu-chart .line")).not_to_have_attribute("d", shown or "")
     await expect(inbox.locator("#notes article")).to_have_count(count)
 

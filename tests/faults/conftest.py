@@ -13,7 +13,7 @@ from tests.servers.processes import Server
 __all__ = ["open_stream", "pytest_runtest_makereport", "start_server"]
 
 #: How long the package waits for the channel layer in these tests.
-LAYER_TIMEOUT = 1.0
+LAYER_TIMEOUT = 2.0
 
 
 @pytest.fixture

@@ -192,7 +192,9 @@ class Client:
     def begin_anew(self) -> None:
         """Judge only by what comes from now on: all up to now has been judged."""
         self.since, self.losses = self._world.loop.time(), []
-        self.received = [item for item in self.received if item[1] is not RESET]
+        resets = [index for index, (_, number) in enumerate(self.received) if number is RESET]
+        # What came before a reset the page has forgotten: it may come again.
+        del self.received[: max(resets, default=-1) + 1]
 
     def __repr__(self) -> str:
         return f"<Client of {self.groups} since {self.since}: {self.received}, {self.losses}>"

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Self
 
+import psycopg
+
 from tests.services import free_port, require_program
 
 __all__ = ["PostgresqlServer"]
@@ -20,6 +22,7 @@ class PostgresqlServer:
         # Where all may go: it does not run as root, and pytest's own folders are for one user.
         self._folder = Path(tempfile.mkdtemp(prefix="django_sse-postgresql-"))
         self.port = free_port()
+        self._count = 0
 
     def create(self) -> Self:
         """Make a database cluster, and start it."""
@@ -48,16 +51,20 @@ class PostgresqlServer:
         if os.geteuid() == 0:
             command = as_user + command
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, cwd="/"
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, cwd="/"
         )
         assert done.returncode == 0, f"{program}: {done.stdout.decode()}"
 
-    @property
-    def databases(self) -> dict[str, Any]:
-        """The settings of a project that keeps its data and its histories there."""
+    def new_database(self) -> dict[str, Any]:
+        """Return the settings of a project that keeps its data and its histories there."""
+        self._count += 1
+        name = f"project_{self._count}"
+        address = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
         entry = {
             "ENGINE": "django.db.backends.postgresql",
-            "NAME": "postgres",
+            "NAME": name,
             "USER": "postgres",
             "HOST": "127.0.0.1",
             "PORT": str(self.port),

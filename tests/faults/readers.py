@@ -8,7 +8,7 @@ from typing import Self
 
 from tests.servers.client import EndOfStream, StreamClient
 from tests.servers.processes import Server
-from tests.servers.waiting import eventually
+from tests.servers.waiting import TIMEOUT, eventually
 
 __all__ = ["RESET", "Reader", "Verdict", "judge"]
 
@@ -139,7 +139,7 @@ class Reader:
         with contextlib.suppress(EndOfStream, ConnectionError):
             while True:
                 await self._flowing.wait()
-                self._note(await client.next_frame(timeout=120))
+                self._note(await client.next_frame(timeout=3600))
 
     @property
     def is_told(self) -> bool:
@@ -189,9 +189,9 @@ class Reader:
         if self._task is not None:
             await asyncio.wait({self._task})
 
-    async def has(self, number: int, *, within: float = 10) -> None:
+    async def has(self, number: int, *, within: float = 2 * TIMEOUT) -> None:
         """Wait until *number* has come."""
-        await eventually(lambda: number in self.received[-3:], within=within, but=self._progress)
+        await eventually(lambda: number in self.received, within=within, but=self._progress)
 
     def _progress(self) -> str:
         return f"{self.path}: {len(self.received)} came, the last of them {self.received[-5:]}"

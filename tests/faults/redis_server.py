@@ -28,7 +28,7 @@ class RedisServer:
         options = f"--port {self._port} --bind 127.0.0.1 --appendonly no --dir {self._folder}"
         command = [program, *options.split(), "--save", ""]
         process = self._process = Process("redis-server", command, self._folder)
-        await eventually(self._answers, within=10, but=lambda: process.output)
+        await eventually(self._answers, within=60, but=lambda: process.output)
         return self
 
     def _answers(self) -> bool:
@@ -42,7 +42,7 @@ class RedisServer:
         """End it at once, with no word to its clients."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
-        await self._process.gone(within=5)
+        await self._process.gone()
         self._process.stop()
 
     def pause(self) -> None:
@@ -66,6 +66,15 @@ class RedisServer:
         """Delete all keys."""
         with redis.Redis(port=self._port) as client:
             client.flushall()
+
+    def memberships(self) -> list[float]:
+        """Return when each member of each group has joined last, with the core layer."""
+        with redis.Redis(port=self._port) as client:
+            groups: Any = [
+                client.zrange(key, 0, -1, withscores=True)
+                for key in client.scan_iter("asgi:group:*")
+            ]
+        return [joined for members in groups for _, joined in members]
 
     def cut_subscribers(self) -> None:
         """Break the connections that listen to pub/sub, as for those that lag too far behind."""

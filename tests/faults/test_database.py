@@ -14,15 +14,16 @@ from tests.faults.postgresql_server import PostgresqlServer
 from tests.faults.readers import Reader
 from tests.faults.redis_server import RedisServer
 from tests.servers.processes import Process, Server
+from tests.servers.waiting import eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.postgresql, pytest.mark.redis]
 
 STORE = {"BACKEND": "django_sse.stores.database.DatabaseStore"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def postgresql_server() -> Iterator[PostgresqlServer]:
-    """A PostgreSQL of the test's own, running."""
+    """A PostgreSQL of the tests' own, running."""
     server = PostgresqlServer()
     try:
         yield server.create()
@@ -35,7 +36,7 @@ def site(redis_server: RedisServer, postgresql_server: PostgresqlServer) -> dict
     """The settings of a project whose store is that PostgreSQL; its tables are there."""
     return {
         **redis_server.layer_settings("core"),
-        "DATABASES": postgresql_server.databases,
+        "DATABASES": postgresql_server.new_database(),
         "DJANGO_SSE": {"STORE": STORE, "CHANNEL_LAYER_TIMEOUT_SECONDS": 2.0},
     }
 
@@ -66,14 +67,14 @@ def run(site: dict[str, Any], tmp_path: Path) -> Iterator[Run]:
 
 async def _manage(run: Run, *arguments: str) -> str:
     command = run("tests.servers.site.manage", *arguments)
-    await command.gone(within=20)
+    await command.gone(within=120)
     assert command.status == 0, command.output
     return command.output
 
 
 async def _die(run: Run, *numbers: int) -> None:
     publisher = run("tests.faults.dying_publisher", *map(str, numbers))
-    await publisher.gone(within=20)
+    await publisher.gone(within=120)
     assert publisher.status == -signal.SIGKILL, publisher.output
 
 
@@ -89,7 +90,7 @@ async def test_publisher_killed_between_its_commit_and_its_sending(
     await workers[0].get("/publish/?first=1&count=3")
     await _die(run, 4, 5, 6)
     for reader in readers:
-        await reader.has(6, within=5)
+        await reader.has(6)
     await workers[0].get("/publish/?first=7&count=3")
     for reader in readers:
         await reader.has(9)
@@ -130,24 +131,29 @@ async def test_database_restarts_under_open_streams(
     worker = await start_server("uvicorn-asyncio", settings=site).ready()
     readers = [await Reader(f"/{kind}/r/").connect(worker) for kind in ("grouped", "generator")]
     last = 0
+    is_over = False
 
     async def publish() -> None:
         nonlocal last
-        while last < 150:
+        while not is_over:
             answer = await worker.get(f"/publish/?first={last + 1}&count=1")
             assert answer.status == 200
             last += 1
-            await asyncio.sleep(0.02)
+
+    async def has_failed() -> bool:
+        return (await worker.state())["store_errors"] > 0
 
     publishing = asyncio.create_task(publish())
     await readers[0].has(20)
     await asyncio.to_thread(postgresql_server.stop, mode="immediate")
     down_at = last
-    await asyncio.sleep(0.5)
+    await eventually(has_failed)
+    await eventually(lambda: last > down_at)
     await asyncio.to_thread(postgresql_server.start)
+    await readers[0].has(down_at + 1)
+    is_over = True
     await publishing
-    assert last > down_at
     for reader in readers:
-        await reader.has(150)
-        reader.check(range(1, 151))
+        await reader.has(last)
+        reader.check(range(1, last + 1))
         await reader.leave()

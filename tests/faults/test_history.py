@@ -1,6 +1,5 @@
 """Redis killed, set back, stopped and emptied: what readers get, and whether they are told."""
 
-import asyncio
 import json
 import signal
 import sys
@@ -13,7 +12,7 @@ from tests.faults.conftest import LAYER_TIMEOUT
 from tests.faults.readers import RESET, Reader
 from tests.faults.redis_server import RedisServer
 from tests.servers.processes import Process, Server
-from tests.servers.waiting import eventually
+from tests.servers.waiting import TIMEOUT, eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.history, pytest.mark.redis]
 
@@ -40,22 +39,21 @@ async def read() -> AsyncIterator[Read]:
 async def _publish(server: Server, first: int, last: int, **more: Any) -> dict[str, Any]:
     query = "".join(f"&{name}={value}" for name, value in more.items())
     path = f"/publish/?first={first}&count={last - first + 1}{query}"
-    answer = await server.get(path, timeout=60)
+    answer = await server.get(path, timeout=300)
     assert answer.status == 200
     numbers: dict[str, Any] = answer.json()
     return numbers
 
 
-async def _all_have(readers: list[Reader], number: int, *, within: float = 10) -> None:
+async def _all_have(readers: list[Reader], number: int) -> None:
     for reader in readers:
-        await reader.has(number, within=within)
+        await reader.has(number)
 
 
-async def _all_are_told(readers: list[Reader], *, within: float) -> None:
+async def _all_are_told(readers: list[Reader]) -> None:
     """Wait until each of *readers* has got a reset."""
     await eventually(
         lambda: all(RESET in reader.received for reader in readers),
-        within=within,
         but=lambda: [reader.received[-5:] for reader in readers],
     )
 
@@ -70,7 +68,7 @@ async def test_redis_killed_and_back_empty(
     await redis_server.kill()
     await _publish(server, 21, 25)
     await redis_server.start()
-    await _all_are_told(readers, within=10)
+    await _all_are_told(readers)
     await _publish(server, 26, 30)
     await _all_have(readers, 30)
     for reader in readers:
@@ -92,9 +90,9 @@ async def test_redis_killed_and_back_as_it_was_a_while_ago(
     await redis_server.kill()
     await redis_server.start()
     await _publish(server, 31, 45)
-    await _all_are_told(readers, within=10)
+    await _all_are_told(readers)
     await away.connect(server)
-    await _all_are_told([away], within=5)
+    await _all_are_told([away])
     await _publish(server, 46, 50)
     await _all_have([*readers, away], 50)
     for reader in (*readers, away):
@@ -110,11 +108,15 @@ async def test_redis_hangs_for_a_while(
     await _publish(server, 1, 20)
     redis_server.pause()
     numbers = await _publish(server, 21, 21)
-    assert numbers["seconds"] < 2 * LAYER_TIMEOUT
-    # What is published behind it need not wait any more.
+    assert numbers["seconds"] < 15 * LAYER_TIMEOUT  # It does not wait until Redis goes on.
+    # What is published behind it need not wait any more: each would be a LAYER_TIMEOUT.
     numbers = await _publish(server, 22, 200)
-    assert numbers["seconds"] < LAYER_TIMEOUT
-    await asyncio.sleep(2 * LAYER_TIMEOUT)
+    assert numbers["seconds"] < 15 * LAYER_TIMEOUT
+
+    async def has_failed_again() -> bool:
+        return (await server.state())["store_errors"] > numbers["store_errors"] + 1
+
+    await eventually(has_failed_again)
     redis_server.resume()
     await _publish(server, 201, 210)
     await _all_have(readers, 210)
@@ -130,9 +132,9 @@ async def test_redis_is_emptied(redis_server: RedisServer, server: Server, read:
     await _all_have(readers, 10)
     redis_server.forget_everything()
     await _publish(server, 11, 12)
-    await _all_are_told(readers, within=5)
+    await _all_are_told(readers)
     await _publish(server, 13, 15)
-    await _all_have(readers, 15, within=5)
+    await _all_have(readers, 15)
     for reader in readers:
         reader.check(range(1, 16), breaks=[11])
 
@@ -141,15 +143,17 @@ async def test_layer_forgets_its_members_while_they_read(
     redis_server: RedisServer, start_server: Callable[..., Server], read: Read
 ) -> None:
     """Memberships are renewed before they expire: nothing has to be healed."""
-    settings = redis_server.layer_settings("core", group_expiry=1)
+    expiry = 2
+    settings = redis_server.layer_settings("core", group_expiry=expiry)
     server = await start_server("uvicorn-asyncio", settings=settings).ready()
     readers = await read(server)
-    for number in range(1, 13):
+    for number in (1, 2, 3):
         await _publish(server, number, number)
-        await asyncio.sleep(0.25)
-    await _all_have(readers, 12)
+        joined = max(redis_server.memberships())
+        await eventually(lambda: min(redis_server.memberships()) > joined + expiry / 2)  # noqa: B023
+    await _all_have(readers, 3)
     for reader in readers:
-        reader.check(range(1, 13))
+        reader.check(range(1, 4))
     assert (await server.state())["events_healed"] == 0
 
 
@@ -168,7 +172,7 @@ async def test_burst_beyond_the_capacity_of_the_layer(
         await _publish(publishing, 1, 5000)
     finally:
         listening.send_signal(signal.SIGCONT)
-    await _all_have(readers, 5000, within=20)
+    await _all_have(readers, 5000)
     for reader in readers:
         reader.check(range(1, 5001))
     assert (await listening.state())["events_healed"] > 2500
@@ -186,7 +190,7 @@ async def test_process_ends_while_events_wait_for_the_store(
     program = [sys.executable, "-m", "tests.servers.site.manage", "announce"]
     command = Process("announce", program, tmp_path_factory.mktemp("announce"), environment)
     try:
-        await command.gone(within=10)
+        await command.gone(within=2 * TIMEOUT)
         assert command.status == 0
         # Of seven. A child of multiprocessing ends with no farewell.
         assert command.output.count("An event for 'news' was not published") == 6

@@ -174,7 +174,7 @@ class Model(RuleBasedStateMachine):
 
 Model.TestCase.settings = settings(
     derandomize=True,  # The suite finds the same each time; a search for more is made by hand.
-    max_examples=300,
+    max_examples=200,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

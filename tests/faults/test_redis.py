@@ -13,13 +13,15 @@ from tests.faults.conftest import LAYER_TIMEOUT
 from tests.faults.redis_server import RedisServer
 from tests.servers.client import StreamClient
 from tests.servers.processes import Process, Server
-from tests.servers.waiting import eventually
+from tests.servers.waiting import TIMEOUT, eventually
 
 pytestmark = [pytest.mark.faults, pytest.mark.redis]
 
 OpenStream = Callable[..., Awaitable[StreamClient]]
 
 KINDS = ("generator", "handler", "grouped")
+#: Less than a Redis that hangs would take. A slow machine takes its time too.
+LONG = 15 * LAYER_TIMEOUT
 
 
 async def _open_streams(server: Server, open_stream: OpenStream) -> list[StreamClient]:
@@ -48,7 +50,7 @@ async def _all_hear(server: Server, streams: list[StreamClient], text: int) -> N
             pass
 
 
-async def _all_hear_again(server: Server, streams: list[StreamClient], *, within: float) -> None:
+async def _all_hear_again(server: Server, streams: list[StreamClient]) -> None:
     """Publish until each of *streams* has got something; from then on nothing is lost."""
     deaf = set(streams)
 
@@ -60,7 +62,7 @@ async def _all_hear_again(server: Server, streams: list[StreamClient], *, within
                 deaf.discard(stream)
         return not deaf
 
-    await eventually(publish_and_listen, within=within, but=lambda: f"{len(deaf)} are deaf.")
+    await eventually(publish_and_listen, within=2 * TIMEOUT, but=lambda: f"{len(deaf)} are deaf.")
     await _all_hear(server, streams, 999)
 
 
@@ -72,7 +74,7 @@ async def test_open_streams_hear_again_after_redis_was_killed(
     await _all_hear(server, streams, 1)
     await redis_server.kill()
     await redis_server.start()
-    await _all_hear_again(server, streams, within=10)
+    await _all_hear_again(server, streams)
 
 
 @pytest.mark.parametrize("has_streams", [False, True], ids=["no streams", "streams"])
@@ -84,13 +86,18 @@ async def test_publish_without_redis_is_logged_and_counted(
     await redis_server.kill()
     for number in (1, 2):
         numbers = await _publish(server, number)
-        assert numbers["seconds"] < 2 * LAYER_TIMEOUT
+        assert numbers["seconds"] < LONG
         assert numbers["publish_errors"] == number
     assert server.output.count("An event for 'news' was not published: ConnectionError") == 2
     await redis_server.start()
-    numbers = await _publish(server, 3)
-    assert numbers["publish_errors"] == 2
-    await _all_hear_again(server, streams, within=10)
+
+    async def publishes_again() -> bool:
+        # A connection that the layer has kept from before is found out only by its use.
+        errors = (await server.state())["publish_errors"]
+        return (await _publish(server, 3))["publish_errors"] == errors
+
+    await eventually(publishes_again)
+    await _all_hear_again(server, streams)
 
 
 async def test_publish_to_a_redis_that_hangs_returns_in_time(
@@ -102,10 +109,10 @@ async def test_publish_to_a_redis_that_hangs_returns_in_time(
     redis_server.pause()
     for number in (1, 2):
         numbers = await _publish(server, 2)
-        assert LAYER_TIMEOUT / 2 < numbers["seconds"] < 2 * LAYER_TIMEOUT
+        assert LAYER_TIMEOUT / 2 < numbers["seconds"] < LONG
         assert numbers["publish_errors"] == number
     redis_server.resume()
-    await _all_hear_again(server, streams, within=10)
+    await _all_hear_again(server, streams)
 
 
 @pytest.mark.parametrize("fault", ["killed", "hanging"])
@@ -118,7 +125,7 @@ async def test_stream_opened_without_redis_is_sent_away_for_a_while(
     else:
         redis_server.pause()
     for kind in ("handler", "grouped"):
-        stream = await open_stream(server, f"/{kind}/early/", timeout=2 * LAYER_TIMEOUT)
+        stream = await open_stream(server, f"/{kind}/early/")
         assert stream.status == 200
         assert stream.headers["content-type"] == "text/event-stream"
         found = re.fullmatch(rb"retry: (\d+)\n\n", await stream.body())
@@ -157,7 +164,7 @@ async def test_streams_hear_again_after_redis_was_emptied(
     streams = await _open_streams(server, open_stream)
     await _all_hear(server, streams, 1)
     redis_server.forget_everything()
-    await _all_hear_again(server, streams, within=5)
+    await _all_hear_again(server, streams)
 
 
 @pytest.mark.parametrize("fault", ["killed", "hanging"])
@@ -183,7 +190,7 @@ async def test_process_without_streams_outlives_its_publishing_without_redis(
         },
     )
     try:
-        await command.gone(within=10)
+        await command.gone(within=2 * TIMEOUT)
         assert command.status == 0
         assert command.output.count("An event for 'news' was not published") == 7
         assert command.output.count("An event for '' was not published") == 1

@@ -19,7 +19,7 @@ from django_sse import (
 )
 from django_sse.groups import layer_group
 from django_sse.metrics import metrics
-from tests.clients import AsgiClient, Exchange
+from tests.clients import TIMEOUT, AsgiClient, Exchange
 from tests.layers.conftest import OpenStream, Place
 
 #: As many as a layer with the capacity of 100 takes before they are read.
@@ -165,7 +165,7 @@ async def test_event_published_right_after_subscribe_arrives(
                     while (await anext(events)).data != [visitor, number]:
                         assert group == "shared"
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as visitors:
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as visitors:
         for visitor in range(4):
             visitors.create_task(visit(visitor))
 
@@ -203,7 +203,7 @@ async def test_joins_and_leaves_cost_no_other_stream_an_event(
             visits += 1
         return visits
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
         visitors = [
             tasks.create_task(visit(*groups))
             for groups in (["room"], ["room", "hall"], ["hall"], ["a", "b", "c"])
@@ -227,7 +227,7 @@ async def test_group_that_is_joined_and_left_without_pause(layer: Place, no_ling
             if number % 3 == 0:
                 await layer.members("room")  # A pause as long as the layer takes.
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as visitors:
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as visitors:
         for visitor in range(6):
             visitors.create_task(visit(visitor))
     await layer.until_members("room", 0)
@@ -274,12 +274,12 @@ async def test_membership_outlasts_group_expiry(
     make_layer: Callable[..., Place], open_own: OpenStream
 ) -> None:
     """The layer forgets a member that joined once; the hub joins again in time."""
-    layer = make_layer(group_expiry=1)
+    layer = make_layer(group_expiry=2)
     exchange = await open_own("room")
     await layer.layer.group_add(layer_group("room"), "specific.other!channel")
     assert await layer.members("room") == 2
     number = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIMEOUT):
         while await layer.members("room") == 2:
             await apublish("room", number)
             assert await read(exchange, 1) == [str(number)]
@@ -304,7 +304,7 @@ async def test_message_that_expired_unread_costs_no_more_than_a_while(
     With the last message it drops the queue too, at which the hub goes on waiting.
     """
     monkeypatch.setattr(layer_link, "_RENEW_SECONDS", 0.01)
-    settings.DJANGO_SSE = {"CHANNEL_LAYER_TIMEOUT_SECONDS": 0.05}
+    settings.DJANGO_SSE = {"CHANNEL_LAYER_TIMEOUT_SECONDS": 0.3}
     exchange = await open_own("room")
     [channel] = set(layer.joins_of("room"))
     memory = layer.layer
@@ -319,13 +319,13 @@ async def test_message_that_expired_unread_costs_no_more_than_a_while(
     if is_followed:
         assert await read(exchange, 1) == ["fresh"]
     else:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIMEOUT):
             # A count has no event: the hub has noticed that it hears nothing.
             while not metrics.layer_errors:  # noqa: ASYNC110
                 await asyncio.sleep(0)
     await layer.until_members("room", 1)
     await apublish("room", "again")
-    assert (await exchange.next_event(timeout=1)).data == "again"
+    assert (await exchange.next_event()).data == "again"
 
 
 @pytest.mark.redis
@@ -344,7 +344,7 @@ async def test_group_without_events_is_no_failure(layer: Place) -> None:
         return await read_once(*args, **kwargs)
 
     layer.layer._brpop_with_clean = count
-    async with asyncio.timeout(15), subscribe("room") as events:
+    async with asyncio.timeout(TIMEOUT), subscribe("room") as events:
         await has_read_again.wait()
         await apublish("room", 1)
         assert (await anext(events)).data == 1

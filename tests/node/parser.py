@@ -45,7 +45,7 @@ class NodeParser:
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
 
     def parse(self, chunks: Sequence[bytes]) -> Parsed:
         """Return what the parser makes of one stream that comes in *chunks*."""

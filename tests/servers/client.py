@@ -9,6 +9,8 @@ import struct
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
+from tests.servers.waiting import TIMEOUT
+
 __all__ = ["Answer", "EndOfStream", "StreamClient", "connect", "fetch"]
 
 
@@ -90,7 +92,7 @@ class StreamClient:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         receive_buffer: int | None = None,
-        timeout: float = 10,
+        timeout: float = TIMEOUT,
     ) -> Self:
         """Send a request, and read the head of its response."""
         client = cls(await connect(port, receive_buffer=receive_buffer))
@@ -123,7 +125,7 @@ class StreamClient:
         assert await self._reader.exactly(2) == b"\r\n"
         return chunk
 
-    async def body(self, timeout: float = 10) -> bytes:
+    async def body(self, timeout: float = TIMEOUT) -> bytes:
         """Return the whole body."""
         async with asyncio.timeout(timeout):
             if "content-length" in self.headers:
@@ -133,7 +135,7 @@ class StreamClient:
                 chunks.append(chunk)
             return b"".join(chunks)
 
-    async def next_frame(self, timeout: float = 5) -> bytes:
+    async def next_frame(self, timeout: float = TIMEOUT) -> bytes:
         """
         Return the next frame of an event stream, its blank line included.
 
@@ -154,7 +156,7 @@ class StreamClient:
         del self._frames[:end]
         return frame
 
-    async def next_event(self, timeout: float = 5) -> dict[str, str]:
+    async def next_event(self, timeout: float = TIMEOUT) -> dict[str, str]:
         """Return the fields of the next frame that a browser would dispatch as an event."""
         async with asyncio.timeout(timeout):
             while True:
@@ -162,7 +164,7 @@ class StreamClient:
                 if "data" in fields:
                     return fields
 
-    async def rest(self, timeout: float = 5, *, whole: bool = True) -> list[bytes]:
+    async def rest(self, timeout: float = TIMEOUT, *, whole: bool = True) -> list[bytes]:
         """Return the frames from here to the end of the response; if not *whole*, to a hang-up."""
         frames = []
         with contextlib.suppress(EndOfStream, *() if whole else (ConnectionError,)):
@@ -200,7 +202,7 @@ async def _opened(port: int, path: str, **options: Any) -> AsyncIterator[StreamC
         client.close()
 
 
-async def fetch(port: int, path: str, *, timeout: float = 10, **options: Any) -> Answer:
+async def fetch(port: int, path: str, *, timeout: float = TIMEOUT, **options: Any) -> Answer:
     """Return the answer to one request on a connection of its own."""
     async with _opened(port, path, timeout=timeout, **options) as client:
         return Answer(client.status, client.headers, await client.body(timeout))

@@ -13,24 +13,30 @@ from typing import Any, Self
 import psutil
 
 from tests.servers.client import Answer, StreamClient, connect, fetch
-from tests.servers.waiting import eventually
+from tests.servers.waiting import TIMEOUT, eventually
 from tests.services import free_port
 
-__all__ = ["ENTRIES", "ROUTED_ENTRIES", "SERVERS", "Process", "Server"]
+__all__ = ["ENTRIES", "LEAVES_WITHIN", "ROUTED_ENTRIES", "SERVERS", "Process", "Server"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Its worker can deadlock inside granian: docs/architecture.md, weak spots. Longer than the two
-# seconds in which a process is to go, so that this hides nothing else.
-_GRANIAN = "granian --interface asgi --workers-kill-timeout 3"
+#: How long a process may take to go. It goes in less than two seconds by itself; what matters is
+#: that it comes before the servers use force, so that this does not hide that streams do not end.
+LEAVES_WITHIN = 30.0
+_FORCE_SECONDS = 40
+
+_DAPHNE = f"daphne --application-close-timeout {_FORCE_SECONDS}"
+_HYPERCORN = f"hypercorn --graceful-timeout {_FORCE_SECONDS}"
+# Its worker can deadlock inside granian: docs/architecture.md, weak spots.
+_GRANIAN = f"granian --interface asgi --workers-kill-timeout {_FORCE_SECONDS}"
 
 #: How each server is started; ``{app}`` and ``{port}`` are filled in.
 SERVERS: dict[str, str] = {
-    "daphne": "daphne -b 127.0.0.1 -p {port} {app}",
+    "daphne": f"{_DAPHNE} -b 127.0.0.1 -p {{port}} {{app}}",
     "uvicorn-asyncio": "uvicorn --loop asyncio --http h11 --port {port} {app}",
     "uvicorn-uvloop": "uvicorn --loop uvloop --http httptools --port {port} {app}",
-    "hypercorn-0": "hypercorn --workers 0 -b 127.0.0.1:{port} {app}",
-    "hypercorn-1": "hypercorn --workers 1 -b 127.0.0.1:{port} {app}",
+    "hypercorn-0": f"{_HYPERCORN} --workers 0 -b 127.0.0.1:{{port}} {{app}}",
+    "hypercorn-1": f"{_HYPERCORN} --workers 1 -b 127.0.0.1:{{port}} {{app}}",
     "granian-asyncio": f"{_GRANIAN} --task-impl asyncio --port {{port}} {{app}}",
 }
 if sys.version_info < (3, 12):
@@ -104,7 +110,7 @@ class Process:
         """Send a signal to all that it has started too, as a terminal does for Ctrl-C."""
         os.killpg(self.pid, number)
 
-    async def gone(self, *, within: float) -> None:
+    async def gone(self, *, within: float = LEAVES_WITHIN) -> None:
         """Wait until nothing of it is left."""
         await eventually(lambda: self.has_ended, within=within)
 
@@ -119,7 +125,7 @@ class Process:
                 self._popen.wait(3)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        self._popen.wait(3)
+        self._popen.wait(TIMEOUT)
 
 
 class Server(Process):
@@ -167,7 +173,7 @@ class Server(Process):
             except ConnectionError:
                 return False
 
-        await eventually(answers, within=20, but=lambda: self.output)
+        await eventually(answers, within=120, but=lambda: self.output)
         return self
 
     @property
@@ -175,7 +181,7 @@ class Server(Process):
         """What the project has noted so far, sorted."""
         return sorted(self.journal_path.read_text().splitlines())
 
-    async def noted(self, *lines: str, within: float = 1) -> None:
+    async def noted(self, *lines: str, within: float = TIMEOUT) -> None:
         """Wait until each of *lines* has been noted."""
         missing = set(lines)
         await eventually(

@@ -3,14 +3,13 @@
 import asyncio
 import re
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
 
 from tests.servers.client import StreamClient
-from tests.servers.processes import ENTRIES, SERVERS, Server
+from tests.servers.processes import ENTRIES, LEAVES_WITHIN, SERVERS, Server
 from tests.servers.waiting import eventually
 
 pytestmark = pytest.mark.servers
@@ -25,6 +24,8 @@ NOTES = {
     "grouped": ["closed"],
 }
 STREAMS = 20
+#: Nothing is cut short because the machine is slow.
+PATIENT = {"SITE_EXIT_SECONDS": "20"}
 
 
 def ends_whole(kind: str, entry: str) -> bool:
@@ -57,14 +58,13 @@ def _notes_of(names: "list[str] | dict[str, StreamClient]") -> list[str]:
 async def test_first_signal_ends_streams_and_process(
     start_server: StartServer, open_stream: OpenStream, kind: str, entry: str, number: int
 ) -> None:
-    """Each of 20 streams ends whole, with a retry; all cleanup runs; the process goes in 2 s."""
-    server = await start_server(kind, entry=entry).ready()
+    """Each of 20 streams ends whole, with a retry; all cleanup runs; the process goes."""
+    server = await start_server(kind, entry=entry, environment=PATIENT).ready()
     streams = await _open_streams(server, open_stream)
-    began = time.monotonic()
     server.send_signal(number)
-    rests = (stream.rest(timeout=2, whole=ends_whole(kind, entry)) for stream in streams.values())
+    rests = (stream.rest(whole=ends_whole(kind, entry)) for stream in streams.values())
     ends = await asyncio.gather(*rests)
-    await server.gone(within=2 - (time.monotonic() - began))
+    await server.gone()
     retries = [int(re.fullmatch(rb"retry: (\d+)\n\n", b"".join(end)).group(1)) for end in ends]  # type: ignore[union-attr]
     assert all(3000 <= retry <= 6000 for retry in retries)
     assert len(set(retries)) > STREAMS / 2, "All clients would come back in one moment."
@@ -80,7 +80,7 @@ async def test_stream_opened_while_going_down_is_sent_away(
     server = await start_server(kind, entry=entry).ready()
     await open_stream(server, "/generator/generator-0/")
     opening = asyncio.ensure_future(open_stream(server, "/late/late-1/"))
-    await server.noted("waiting late-1", within=5)
+    await server.noted("waiting late-1")
     server.send_signal(signal.SIGTERM)
     if kind == "daphne":  # It cancels its requests at once.
         with pytest.raises(ConnectionError):
@@ -92,7 +92,7 @@ async def test_stream_opened_while_going_down_is_sent_away(
         found = re.fullmatch(rb"retry: (\d+)\n\n", await stream.body())
         assert found is not None
         assert int(found.group(1)) >= 15_000
-    await server.gone(within=2)
+    await server.gone()
 
 
 # Under granian's own tasks Django's own handler never ends, and with it now and then the process.
@@ -109,7 +109,7 @@ async def test_client_that_does_not_read_does_not_hold_the_process(
     start_server: StartServer, open_stream: OpenStream, kind: str, entry: str
 ) -> None:
     """All cleanup runs, the others' streams end whole, and the process goes."""
-    settings = {"DJANGO_SSE": {"QUEUE_MAX_BYTES": 100_000_000}}
+    settings = {"DJANGO_SSE": {"QUEUE_MAX_BYTES": 100_000_000, "SEND_TIMEOUT_SECONDS": 3600}}
     server = await start_server(kind, entry=entry, settings=settings).ready()
     names = ["grouped-0", "generator-1", "tasked-2"]
     paths = [f"/{name.partition('-')[0]}/{name}/" for name in names]
@@ -123,10 +123,10 @@ async def test_client_that_does_not_read_does_not_hold_the_process(
     other = await open_stream(server, "/handler/handler-3/")
     assert (await other.next_event())["event"] == "opened"
     server.send_signal(signal.SIGTERM)
-    end = b"".join(await other.rest(timeout=2, whole=ends_whole(kind, entry)))
+    end = b"".join(await other.rest(whole=ends_whole(kind, entry)))
     # Some of what was published just before it opened may come to it, too.
     assert re.search(rb"(^|\n)retry: \d+\n\n$", end)
-    await server.gone(within=5)  # Granian's worker may have to be killed: see SERVERS.
+    await server.gone(within=2 * LEAVES_WITHIN)  # Granian's worker may have to be killed.
     assert server.journal == _notes_of([*names, "handler-3"])
 
 
@@ -141,14 +141,18 @@ async def test_client_that_does_not_read_is_given_up(
     server = await start_server(kind, settings=settings).ready()
     stalled = await open_stream(server, "/tasked/tasked-0/", receive_buffer=4096)
     await server.get("/publish/?count=80&padding=100000")
-    await server.noted(*_notes_of(["tasked-0"]), within=3)
+    await server.noted(*_notes_of(["tasked-0"]))
     with pytest.raises(ConnectionResetError):
         await stalled.rest()
-    assert (await server.state())["streams_open"] == 0
+    await eventually(partial(_has_no_streams, server))
 
 
 async def _waiting(server: Server, count: int) -> bool:
     return (await server.state())["waiting"] == count
+
+
+async def _has_no_streams(server: Server) -> bool:
+    return (await server.state())["streams_open"] == 0
 
 
 async def _has_handed_out(server: Server, count: int) -> bool:

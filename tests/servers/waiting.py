@@ -6,10 +6,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["eventually"]
+__all__ = ["TIMEOUT", "eventually"]
+
+#: How long a test waits for what it expects, on a machine however slow; one that passes never
+#: waits as long.
+TIMEOUT = 30.0
 
 
-async def eventually(condition: Callable[[], Any], *, within: float = 5, but: object = "") -> Any:
+async def eventually(
+    condition: Callable[[], Any], *, within: float = TIMEOUT, but: object = ""
+) -> Any:
     """
     Return what *condition* returns as soon as that is true.
 

@@ -30,7 +30,7 @@ from tests.services import REDIS_URL, free_port, require_program, require_redis
 __all__ = ["Form", "Kind", "age_keys", "store_options"]
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 10
+START_SECONDS = 60
 #: Another database of the same server stands for another server.
 OTHER_URL = urlsplit(REDIS_URL)._replace(path="/10").geturl()
 REDIS_KINDS = ("redis", "redis-hosts", "redis-cluster")

@@ -16,7 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from django_sse.stores.base import BaseStore
 from tests.services import require_mariadb, require_postgresql
-from tests.settings import database
+from tests.settings import SQLITE_OPTIONS, database
 
 __all__ = ["alias_of", "environment", "make_store", "name_of", "use_database"]
 
@@ -103,7 +103,7 @@ def _create(kind: str, alias: str) -> None:
     config = connections.settings["default"] | {"OPTIONS": {}} | database(kind, name_of(kind))
     if kind == "sqlite":
         # As Django does it by itself: a transaction takes no lock until it must.
-        config["OPTIONS"] = {"timeout": 5}
+        config["OPTIONS"] = dict(SQLITE_OPTIONS)
     connections.settings[alias] = config
     atexit.register(_remove, kind, os.getpid())
     executor = MigrationExecutor(connections[alias])

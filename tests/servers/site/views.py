@@ -108,7 +108,7 @@ async def long(request: HttpRequest, name: str) -> AsyncIterator[str]:
 
 async def _when_closing(request: HttpRequest, name: str) -> bool:
     note("waiting", name)
-    return await eventually(lambda: get_hub().is_closing, within=10)
+    return await eventually(lambda: get_hub().is_closing)
 
 
 @event_stream(guard=_when_closing, groups="news")
