@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "demo_project.builds",
     "demo_project.board",
     "demo_project.inbox",
+    "demo_project.orders",
     "demo_project.broadcast",
 ]
 MIDDLEWARE = [

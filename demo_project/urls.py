@@ -17,6 +17,7 @@ urlpatterns = [
     path("builds/", include("demo_project.builds.urls")),
     path("board/", include("demo_project.board.urls")),
     path("inbox/", include("demo_project.inbox.urls")),
+    path("orders/", include("demo_project.orders.urls")),
     path("broadcast/", include("demo_project.broadcast.urls")),
     path("login/", login, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),

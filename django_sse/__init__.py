@@ -3,6 +3,7 @@
 from django_sse.decorators import event_stream
 from django_sse.events import ServerSentEvent
 from django_sse.http import EventStreamResponse
+from django_sse.live_querysets import LiveQuerySetView, subscribe_queryset
 from django_sse.model_publishing import ModelPublisher, register, suppress_publishing
 from django_sse.publishing import abroadcast, apublish, broadcast, publish
 from django_sse.signals import (
@@ -20,6 +21,7 @@ __all__ = [
     "EventStream",
     "EventStreamResponse",
     "EventStreamView",
+    "LiveQuerySetView",
     "ModelPublisher",
     "ServerSentEvent",
     "abroadcast",
@@ -34,5 +36,6 @@ __all__ = [
     "stream_closed",
     "stream_opened",
     "subscribe",
+    "subscribe_queryset",
     "suppress_publishing",
 ]

@@ -9,11 +9,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_sse.conf import get_settings
 from django_sse.layers import get_layer, has_layer
+from django_sse.model_publishing.checks import check_publishers
+from django_sse.model_publishing.registry import publishers
 from django_sse.stores import get_store
 
 __all__ = [
     "check_asgi",
     "check_channel_layer",
+    "check_models_that_publish",
     "check_process_count",
     "check_settings",
     "check_store",
@@ -94,6 +97,12 @@ def check_store_is_shared(**kwargs: Any) -> list[CheckMessage]:
             id="django_sse.E003",
         )
     ]
+
+
+@register()
+def check_models_that_publish(**kwargs: Any) -> list[CheckMessage]:
+    """A publisher in an app's ``sse.py`` has a mistake, or two of them have the same events."""
+    return check_publishers(publishers())
 
 
 @register()

@@ -1,29 +1,22 @@
 """Fixtures of the whole suite."""
 
-import asyncio
 import functools
 import inspect
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from channels.layers import channel_layers
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.core.asgi import get_asgi_application as get_stock_application
 from django.db import connections
 from django.urls import path
 
-from django_sse import hub as hub_module
-from django_sse import loops, stores
+from django_sse import stores
 from django_sse.asgi import get_asgi_application
 from django_sse.conf import get_settings
-from django_sse.metrics import Metrics, metrics
-from django_sse.threads import BorrowingExecutor
-from tests.clients import TIMEOUT, AsgiClient
+from django_sse.testing import areset, reset
+from tests.clients import AsgiClient
 
 # The same examples each time, on a machine however slow; a search for more is made by hand.
 hypothesis.settings.register_profile(
@@ -34,22 +27,6 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("suite")
-
-
-@pytest.fixture(autouse=True)
-def _threads_at_rest() -> Iterator[None]:
-    """
-    Let the shared threads close their connections while the test may use its database.
-
-    They outlive the test, and the next one that may not would fail at what is still open.
-    """
-    pool = BorrowingExecutor._pool
-    yield
-    # One that waits for the next piece of a cursor looks again after some seconds.
-    deadline = time.monotonic() + TIMEOUT
-    while pool._ready or pool._idle < sum(t.name == "django_sse" for t in threading.enumerate()):
-        assert time.monotonic() < deadline, "A call of a stream still runs in a shared thread."
-        time.sleep(0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -68,40 +45,20 @@ def _store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.fixture(autouse=True)
-def _fresh_process(request: pytest.FixtureRequest, _threads_at_rest: None) -> Iterator[None]:
+def _fresh_process(request: pytest.FixtureRequest) -> Iterator[None]:
     """Forget, before and after each test, all that the package and Channels keep in a process."""
-    _forget()
+    reset()
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("_closed_hub")
     yield
-    _forget()
-
-
-def _forget() -> None:
-    for loop in [loop for loop in hub_module._hubs if loop.is_closed()]:
-        hub_module._hubs.pop(loop).dispose()
-    for key in [key for key in loops._queues if key[0].is_closed()]:
-        del loops._queues[key]
-    loops._serving = None
-    stores.forget_store()
-    # An in-memory layer belongs to the loop of the test before.
-    channel_layers.backends.clear()
-    get_settings.cache_clear()
-    fresh = Metrics()
-    for name in Metrics.__slots__:
-        setattr(metrics, name, getattr(fresh, name))
+    reset()
 
 
 @pytest.fixture
 async def _closed_hub() -> AsyncIterator[None]:
     """End the streams of the test's loop, as the end of a process does."""
     yield
-    hub = hub_module._hubs.pop(asyncio.get_running_loop(), None)
-    if hub is not None:
-        hub.shut_down()
-        async with asyncio.timeout(TIMEOUT):
-            while hub._tasks:
-                await asyncio.wait(set(hub._tasks))
+    await areset()
 
 
 @pytest.fixture(params=["own entry", "stock entry"])
@@ -128,7 +85,6 @@ async def asgi(app: Any, request: pytest.FixtureRequest) -> AsyncIterator[AsgiCl
     client = AsgiClient(app)
     yield client
     await client.close()
-    await sync_to_async(connections.close_all)()
 
 
 @pytest.fixture
@@ -163,12 +119,7 @@ def log_in(transactional_db: None) -> Callable[[AsgiClient, Any], Any]:
     from django.contrib.sessions.backends.db import SessionStore
 
     def give(client: AsgiClient, user: Any) -> SessionStore:
-        session = SessionStore()
-        session[SESSION_KEY] = str(user.pk)
-        session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-        session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-        session.save()
-        client.cookies["sessionid"] = session.session_key or ""
-        return session
+        client.force_login(user)
+        return SessionStore(client.cookies["sessionid"].value)
 
     return give

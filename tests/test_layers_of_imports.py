@@ -71,11 +71,12 @@ LAYERS = [
         "decorators",
         "endpoints",
         "http",
+        "live_querysets",
         "model_publishing",
         "options",
         "views",
     },
-    {"apps", "checks", "management"},
+    {"apps", "checks", "management", "testing"},
 ]
 LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 

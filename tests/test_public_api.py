@@ -20,6 +20,8 @@ NAMES = [
     "EventStream",
     "EventStreamResponse",
     "EventStreamView",
+    "LiveQuerySetView",
+    "ModelPublisher",
     "ServerSentEvent",
     "abroadcast",
     "apublish",
@@ -29,9 +31,12 @@ NAMES = [
     "event_stream",
     "events_dropped",
     "publish",
+    "register",
     "stream_closed",
     "stream_opened",
     "subscribe",
+    "subscribe_queryset",
+    "suppress_publishing",
 ]
 
 

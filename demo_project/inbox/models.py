@@ -1,4 +1,4 @@
-"""A note from one user to another."""
+"""A note to a user, from another or from the shop."""
 
 from django.conf import settings
 from django.db import models
@@ -6,7 +6,7 @@ from django.db import models
 
 class Note(models.Model):
     sender = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notes_sent"
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notes_sent", null=True
     )
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notes"
@@ -18,4 +18,8 @@ class Note(models.Model):
         ordering = ["-sent_at", "-pk"]
 
     def __str__(self):
-        return f"{self.sender} to {self.recipient}"
+        return f"{self.from_name} to {self.recipient}"
+
+    @property
+    def from_name(self):
+        return self.sender.username if self.sender else "The shop"

@@ -11,7 +11,6 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_POST
 
 from demo_project.inbox.models import Note
-from demo_project.inbox.services import send_note
 from django_sse import ServerSentEvent, event_stream, subscribe
 
 NoteForm = modelform_factory(Note, fields=["recipient", "body"])
@@ -33,8 +32,8 @@ def send(request):
     form = NoteForm(request.POST, instance=Note(sender=request.user))
     if not form.is_valid():
         return JsonResponse({"errors": form.errors}, status=400)
-    send_note(form.instance)
-    return JsonResponse({"recipient": form.instance.recipient.username})
+    note = form.save()
+    return JsonResponse({"recipient": note.recipient.username})
 
 
 async def is_signed_in(request):

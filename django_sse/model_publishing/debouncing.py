@@ -2,24 +2,24 @@
 
 import asyncio
 import atexit
-import logging
+import collections
 import os
 import threading
 import time
+from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
 from django_sse import loops
 from django_sse.contexts import new_context
-from django_sse.metrics import metrics
+from django_sse.jobs import Job
+from django_sse.model_publishing.errors import errors_logged
 
 if TYPE_CHECKING:
     from django_sse.model_publishing.publishers import ModelPublisher
 
 __all__ = ["Debouncer", "debouncer"]
-
-logger = logging.getLogger("django.sse")
 
 #: A publisher, the alias of a database, and a primary key there.
 Row = tuple["ModelPublisher", str, Any]
@@ -46,6 +46,9 @@ class Debouncer:
         self._is_registered = False
         # Until when each rests, on the monotonic clock, and whether an update waits.
         self._resting: dict[Row, tuple[float, bool]] = {}
+        # Those whose rest is over and whose update is told now.
+        self._due: collections.deque[Row] = collections.deque()
+        self._job = Job("debounced", self._tell_due)
 
     def may_tell(self, publisher: "ModelPublisher", using: str, pk: Any) -> bool:
         """Return whether an update is to be told now; if not, it is told later, from here."""
@@ -65,12 +68,17 @@ class Debouncer:
         return not is_resting
 
     def _register(self) -> None:
-        # After the publishing loop has: what is registered last runs first, and this needs it.
         if not self._is_registered:
             self._is_registered = True
+            # After the publishing loop has: what is registered last runs first, and this needs
+            # it. In the forked children of a server only the second is called.
             atexit.register(self.flush)
+            Finalize(None, self.flush, exitpriority=20)
 
     async def _start_rest(self, row: Row) -> None:
+        self._rest(row)
+
+    def _rest(self, row: Row) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(row[0].min_interval, self._end_rest, row, context=new_context())
 
@@ -80,8 +88,13 @@ class Debouncer:
             if not is_waiting:
                 return
             self._resting[row] = (time.monotonic() + row[0].min_interval, False)
-        loops.enqueue("debounced", _tell_in_thread(row), new_context())
-        loops.enqueue("debounce", self._start_rest(row), new_context())
+            self._due.append(row)
+        self._job.start()
+        self._rest(row)
+
+    async def _tell_due(self) -> None:
+        while self._due:
+            await sync_to_async(_tell)(self._due.popleft())
 
     def flush(self) -> None:
         """Tell all that waits, now: the process ends."""
@@ -89,23 +102,18 @@ class Debouncer:
             return
         with self._lock:
             waiting = [row for row, (_, is_waiting) in self._resting.items() if is_waiting]
+            rows = [*self._due, *waiting]
             self._resting.clear()
-        for row in waiting:
+            self._due.clear()
+        for row in rows:
             _tell(row)
-
-
-async def _tell_in_thread(row: Row) -> None:
-    await sync_to_async(_tell)(row)
 
 
 def _tell(row: Row) -> None:
     publisher, using, pk = row
-    try:
+    instance = None
+    with errors_logged("%r could not read the row %r again.", publisher, pk):
         instance = publisher.model._base_manager.using(using).filter(pk=pk).first()
-    except Exception:
-        metrics.publish_errors += 1
-        logger.exception("%r could not read the row %r again.", publisher, pk)
-        return
     if instance is not None:
         publisher.tell(instance, "updated")
 

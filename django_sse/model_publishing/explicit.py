@@ -1,12 +1,12 @@
 """Telling of rows that were changed without a signal."""
 
-import functools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
 from django.db.models import Model, QuerySet
 
+from django_sse.model_publishing.errors import errors_logged
 from django_sse.model_publishing.rows import publish_row
 
 if TYPE_CHECKING:
@@ -17,47 +17,36 @@ __all__ = ["publish_rows"]
 # How many rows are read at once.
 _CHUNK_ROWS = 500
 
+Told = Iterable[tuple["ModelPublisher", Model, list[str] | None]]
+
 
 def publish_rows(
     publishers: Iterable["ModelPublisher"], queryset: QuerySet[Any], change: str
 ) -> None:
     """Tell of *change* to each row of *queryset*, after the commit. See ModelPublisher.publish."""
-    publishers = list(publishers)
+    # The transaction that counts is the one in which the rows were written. With a replica to
+    # read from the alias is not that of the queryset, and only there the rows are what they are.
+    using = queryset._db or router.db_for_write(queryset.model)  # type: ignore[attr-defined]
+    rows = queryset.using(using)
+    told: Told
     if change == "deleted":
-        told = list(_doomed(publishers, queryset))
-        step = functools.partial(_tell_each, told, change)
+        told = [(one, row, one.groups_of(row)) for one, row in _each(publishers, rows)]
     else:
-        step = functools.partial(_tell_all, publishers, queryset.all(), change)
-    # The transaction that counts is the one in which the rows were written.
-    transaction.on_commit(step, using=_alias(queryset))
+        told = ((one, row, None) for one, row in _each(publishers, rows))
+
+    def tell() -> None:
+        with errors_logged("The rows that were %s could not be read.", change):
+            for publisher, row, groups in told:
+                if publisher.live:
+                    publish_row(row, publisher.model)
+                publisher.tell(row, change, groups)
+
+    transaction.on_commit(tell, using=using)
 
 
-def _alias(queryset: QuerySet[Any]) -> str:
-    # Not its alias to read from: with a replica that is another.
-    chosen: str | None = queryset._db  # type: ignore[attr-defined]
-    return chosen or router.db_for_write(queryset.model)
-
-
-def _doomed(
+def _each(
     publishers: Iterable["ModelPublisher"], queryset: QuerySet[Any]
-) -> Iterator[tuple["ModelPublisher", Model, list[str]]]:
-    for instance in queryset.iterator(chunk_size=_CHUNK_ROWS):
+) -> Iterator[tuple["ModelPublisher", Model]]:
+    for row in queryset.iterator(chunk_size=_CHUNK_ROWS):
         for publisher in publishers:
-            yield publisher, instance, publisher.groups_of(instance)
-
-
-def _tell_each(told: Iterable[tuple["ModelPublisher", Model, list[str]]], change: str) -> None:
-    for publisher, instance, groups in told:
-        if publisher.live:
-            publish_row(instance)
-        publisher.tell(instance, change, groups)
-
-
-def _tell_all(
-    publishers: Iterable["ModelPublisher"], queryset: QuerySet[Any], change: str
-) -> None:
-    for instance in queryset.iterator(chunk_size=_CHUNK_ROWS):
-        for publisher in publishers:
-            if publisher.live:
-                publish_row(instance)
-            publisher.tell(instance, change)
+            yield publisher, row

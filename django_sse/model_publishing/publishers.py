@@ -1,7 +1,6 @@
 """What of a model is published, to whom, and in which form."""
 
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -9,13 +8,12 @@ from asgiref.sync import sync_to_async
 from django.db.models import FileField, Model, QuerySet
 from django.template.loader import render_to_string
 
-from django_sse.metrics import metrics
+from django_sse.model_publishing.errors import errors_logged
 from django_sse.model_publishing.explicit import publish_rows
+from django_sse.model_publishing.states import State
 from django_sse.publishing import publish
 
 __all__ = ["CHANGES", "Change", "ModelPublisher"]
-
-logger = logging.getLogger("django.sse")
 
 #: What can happen to a row.
 CHANGES = ("created", "updated", "deleted", "m2m_changed")
@@ -45,14 +43,15 @@ class ModelPublisher:
         serializer: Instead: a callable of the instance, or a class of Django REST framework's.
         template_name: Instead: a template that is rendered to a fragment of HTML. Its context has
             the instance as ``object`` and by the name of its model, and ``change``.
-        only: The names of fields: an update is told if one of them has changed. None for any.
+        only: The names of fields: an update is told if one of them has changed, and in any case
+            to groups that did not have the row before. None for any.
         on: Which changes are told: of "created", "updated", "deleted" and "m2m_changed".
         min_interval: Seconds between two updates of one row that are told; the last always is.
         name: What the event types begin with; the model's name in lower case by default.
         live: Whether querysets of the model can be followed; see subscribe_queryset().
     """
 
-    groups: ClassVar[Sequence[str]] = ()
+    groups: ClassVar[str | Sequence[str]] = ()
     fields: ClassVar[Sequence[str] | None] = None
     exclude: ClassVar[Sequence[str] | None] = None
     serializer: ClassVar[Callable[..., Any] | None] = None
@@ -64,7 +63,7 @@ class ModelPublisher:
     live: ClassVar[bool] = False
 
     #: The publishers that register() has made of the class.
-    registered: ClassVar[list["ModelPublisher"]]
+    registered: ClassVar[list["ModelPublisher"]] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -76,18 +75,18 @@ class ModelPublisher:
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} of {self.model._meta.label}>"
 
-    def get_groups(self, instance: Model) -> Iterable[str]:
+    def get_groups(self, instance: Model) -> str | Iterable[str]:
         """
-        Return the groups that are told of *instance*; none to tell nobody.
+        Return the group or groups that are told of *instance*; none to tell nobody.
 
-        It is asked for the row as it is and, if that has changed, as it was: those groups that
+        For an update it is asked twice, for the row as it was and as it is: those groups that
         the row has left are told that it is deleted. It must not do anything but look.
         """
         return self.groups
 
     def get_event(self, instance: Model, change: Change) -> str:
         """Return the event type: ``order.updated``, say."""
-        return f"{self.name or self.model._meta.model_name}.{change}"
+        return f"{self.event_prefix}.{change}"
 
     def get_data(self, instance: Model, change: Change) -> Any:
         """
@@ -98,40 +97,56 @@ class ModelPublisher:
         ``{"id": 7}``.
         """
         if change == "deleted":
-            return {self.model._meta.pk.name: instance.pk}
-        if self.serializer is not None:
-            # From the class: as an attribute of the instance a function would become a method.
-            result = type(self).serializer(instance)  # type: ignore[misc]
-            return getattr(result, "data", result)
+            key = self.model._meta.pk
+            return {key.name: getattr(instance, key.attname)}
+        # From the class: as an attribute of the instance a function would become a method.
+        serializer = type(self).serializer
+        if serializer is not None:
+            result = serializer(instance)
+            return result.data if isinstance(serializer, type) else result
         if self.template_name is not None:
             name = str(self.model._meta.model_name)
             context = {"object": instance, name: instance, "change": change}
             return render_to_string(self.template_name, context)
-        return self._field_values(instance)
+        return {name: _value(instance, name) for name in self.field_names()}
 
     def should_publish(self, instance: Model, change: Change) -> bool:
         """Tell whether the change is told at all; it is, by default."""
         return True
 
-    def _field_values(self, instance: Model) -> Mapping[str, Any]:
-        return {name: _value(instance, name) for name in self.field_names()}
-
-    def groups_of(self, instance: Model) -> list[str]:
-        """Return get_groups(), each once."""
-        return list(dict.fromkeys(self.get_groups(instance)))
-
-    @cached_property
-    def only_attnames(self) -> frozenset[str]:
-        """The columns of ``only``; none of them is one of another table."""
-        fields = [self.model._meta.get_field(name) for name in self.only or ()]
-        return frozenset(field.attname for field in fields if field.concrete)
-
     def field_names(self) -> list[str]:
         """Return the names of the fields that are sent."""
         if self.fields is not None and self.fields != "__all__":
             return list(self.fields)
-        columns = [field.name for field in self.model._meta.concrete_fields]
-        return [name for name in columns if name not in (self.exclude or ())]
+        hidden = set(self.exclude or ())
+        return [
+            field.name
+            for field in self.model._meta.concrete_fields
+            if not {field.name, field.attname} & hidden
+        ]
+
+    @property
+    def event_prefix(self) -> str:
+        """What the event types begin with."""
+        return self.name or str(self.model._meta.model_name)
+
+    def groups_of(self, instance: Model) -> list[str]:
+        """Return get_groups(), each once."""
+        groups = self.get_groups(instance)
+        return [groups] if isinstance(groups, str) else list(dict.fromkeys(groups))
+
+    def key_of(self, state: State) -> Any:
+        """Return the primary key in *state*, of the model that this is registered for."""
+        key = [state[field.attname] for field in self.model._meta.pk_fields]
+        return key[0] if len(key) == 1 else tuple(key)
+
+    @cached_property
+    def only_attnames(self) -> frozenset[str] | None:
+        """The columns of ``only``."""
+        if self.only is None:
+            return None
+        fields = [self.model._meta.get_field(name) for name in self.only]
+        return frozenset(field.attname for field in fields if field.concrete)
 
     def tell(self, instance: Model, change: Change, groups: Iterable[str] | None = None) -> None:
         """
@@ -144,14 +159,11 @@ class ModelPublisher:
             change: What has happened to it.
             groups: Whom to tell, instead of those that get_groups() says.
         """
-        try:
+        with errors_logged("%r could not publish that row %r was %s.", self, instance.pk, change):
             if change in self.on and self.should_publish(instance, change):
                 self._send(
                     instance, change, self.groups_of(instance) if groups is None else list(groups)
                 )
-        except Exception:
-            metrics.publish_errors += 1
-            logger.exception("%r could not publish that %r was %s.", self, instance, change)
 
     def _send(self, instance: Model, change: Change, groups: Sequence[str]) -> None:
         if not groups:
@@ -159,7 +171,7 @@ class ModelPublisher:
         # Of a slow page's unsent updates of a row the newest is enough. What tells of a row that
         # is new, or gone, stays beside it.
         is_update = change in ("updated", "m2m_changed")
-        key = f"{type(self).__qualname__}:{self.model._meta.label}:{instance.pk}"
+        key = f"{type(self).__qualname__}:{self.model._meta.label}:{instance.pk}:{change}"
         publish(
             groups,
             self.get_data(instance, change),
@@ -176,7 +188,9 @@ class ModelPublisher:
         That is ``update()``, ``bulk_create()``, ``bulk_update()`` and raw SQL. The rows are read
         after the commit, in pieces, so that a million takes no more memory than a few; *queryset*
         must still find them then. For ``"deleted"`` it is called before they are: then their
-        keys and groups are read at once, and told after the commit.
+        keys and groups are read at once, and told after the commit. What the rows were before an
+        update is not known: who does not see them any more is not told, and ``only`` and
+        ``min_interval`` do not apply.
 
         Args:
             queryset: Rows of a model that this class is registered for.

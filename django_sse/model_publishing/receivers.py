@@ -1,22 +1,30 @@
 """What Django's signals tell of the rows of a model that publishes."""
 
 import functools
-import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Model, signals
+from django.db.models.fields.related import resolve_relation
 
-from django_sse.metrics import metrics
-from django_sse.model_publishing.changes import RowChange
+from django_sse.model_publishing.changes import RowChange, open_row
+from django_sse.model_publishing.errors import errors_logged
 from django_sse.model_publishing.publishers import ModelPublisher
-from django_sse.model_publishing.states import as_of, loaded, remember, state_of
+from django_sse.model_publishing.states import (
+    State,
+    as_of,
+    columns,
+    loaded,
+    remember,
+    state_of,
+)
 from django_sse.model_publishing.suppression import is_suppressed
 
 __all__ = ["Receivers"]
 
-logger = logging.getLogger("django.sse")
+_RAW = "django_sse_raw"
+_RELATING = "django_sse_relating"
 
 
 class Receivers:
@@ -49,20 +57,25 @@ class Receivers:
             assert self._forget_refresh is not None
             self._forget_refresh()
 
-    def _signals(self) -> Iterator[tuple[Any, Callable[..., None], type[Model]]]:
+    def _signals(self) -> Iterator[tuple[Any, Callable[..., None], Any]]:
         yield signals.post_init, self._on_init, self._model
         yield signals.pre_save, self._before_save, self._model
         yield signals.post_save, self._on_save, self._model
         yield signals.pre_delete, self._before_delete, self._model
         for field in self._model._meta.many_to_many:
-            assert field.remote_field.through is not None
-            yield signals.m2m_changed, self._on_relation, field.remote_field.through
+            through = field.remote_field.through
+            assert through is not None
+            # As its model is only being defined, it may be a name.
+            sender = resolve_relation(self._model, through)
+            yield signals.m2m_changed, self._on_relation, sender
 
     def _on_init(self, instance: Model, **kwargs: Any) -> None:
-        remember(instance, state_of(instance))
+        if instance.pk is not None:
+            remember(instance, state_of(instance))
 
-    def _before_save(self, instance: Model, **kwargs: Any) -> None:
-        if instance._state.adding:  # Not read from the database: what is there is not known.
+    def _before_save(self, instance: Model, using: str, **kwargs: Any) -> None:
+        # What was not read from this database is not known to be there.
+        if instance._state.adding or instance._state.db != using:
             remember(instance, None)
 
     def _on_save(
@@ -74,31 +87,33 @@ class Receivers:
         update_fields: Collection[str] | None,
         **kwargs: Any,
     ) -> None:
-        before, after = None if created else loaded(instance), state_of(instance)
-        if update_fields is not None and before is not None:
-            after = {**before, **state_of(instance, _columns(self._model, update_fields))}
+        names = None if update_fields is None else columns(self._model, update_fields)
+        written = state_of(instance, names)
         if raw or is_suppressed(self._model):
-            transaction.on_commit(functools.partial(remember, instance, after), using=using)
+            setattr(instance._state, _RAW, raw)
+            after = _after(loaded(instance), names, written)
+            with errors_logged("%r cannot know when the transaction ends.", self._model):
+                transaction.on_commit(functools.partial(remember, instance, after), using=using)
             return
+        changes = []
         for publisher in self._publishers:
+            known = _known(publisher, instance, using)
+            before, after = None if created else known, _after(known, names, written)
             change = "created" if created else "updated"
-            RowChange(publisher, instance, change, using, before=before, after=after).enlist()
+            changes.append(
+                RowChange(publisher, instance, change, using, before=before, after=after)
+            )
+        for each in changes:  # Not above: outside of a transaction it is told, and known, at once.
+            each.enlist()
 
     def _before_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
         if is_suppressed(self._model):
             return
-        # Here, not after the commit: Django takes the key away, and what it refers to may go too.
-        state = {**state_of(instance), **(loaded(instance) or {})}
-        row = as_of(instance, state)
         for publisher in self._publishers:
+            # Here, not after the commit: Django takes the key away, and what it refers to may go.
+            state, groups = _before(publisher, instance, using)
             RowChange(
-                publisher,
-                instance,
-                "deleted",
-                using,
-                before=state,
-                after=state,
-                groups=_groups(publisher, row),
+                publisher, instance, "deleted", using, before=state, after=state, groups=groups
             ).enlist()
 
     def _on_relation(
@@ -112,54 +127,80 @@ class Receivers:
         sender: type[Model],
         **kwargs: Any,
     ) -> None:
-        if is_suppressed(self._model):
+        is_raw = kwargs.get("raw", False) or getattr(instance._state, _RAW, False)
+        if is_raw or is_suppressed(self._model) or pk_set == set():
             return
+        if action.startswith("post"):
+            for change in _relating(instance).pop((self._model, sender), ()):
+                change.enlist()
+            return
+        rows: Iterable[Model] = ()
+        publishers = self._publishers
         if not reverse:
-            if type(instance) is self._model and action in _DONE and pk_set != set():
-                self._tell_related([instance], self._publishers, using)
+            rows = [instance] if type(instance) is self._model else []
         elif issubclass(self._model, model):
-            if action == "pre_clear":
-                pk_set = self._related_to(instance, sender, using)
-                setattr(instance._state, _CLEARED, pk_set)
-            elif action == "post_clear":
-                pk_set = getattr(instance._state, _CLEARED, None)
-            if action in _DONE and pk_set:
-                # Those of a model that inherits are told by its own receivers.
-                own = [one for one in self._publishers if one.model is self._model]
-                rows = self._model._base_manager.using(using).in_bulk(pk_set) if own else {}
-                self._tell_related(list(rows.values()), own, using)
+            # Those of a model that inherits are told by its own receivers.
+            publishers = [one for one in publishers if one.model is self._model]
+            rows = self._related(instance, sender, pk_set, using) if publishers else []
+        _relating(instance)[self._model, sender] = [
+            _relation_change(publisher, row, using) for row in rows for publisher in publishers
+        ]
 
-    def _related_to(self, instance: Model, through: type[Model], using: str) -> set[Any]:
+    def _related(
+        self, instance: Model, through: type[Model], pk_set: set[Any] | None, using: str
+    ) -> Iterable[Model]:
+        """Return the rows *pk_set*, or, if all are to be cleared, those related to *instance*."""
+        manager = self._model._base_manager.using(using)
+        if pk_set is not None:
+            return manager.in_bulk(pk_set).values()
         [field] = [f for f in self._model._meta.many_to_many if f.remote_field.through is through]
-        rows = self._model._base_manager.using(using).filter(**{field.name: instance})
-        return set(rows.values_list("pk", flat=True))
-
-    def _tell_related(
-        self, rows: Collection[Model], publishers: Collection[ModelPublisher], using: str
-    ) -> None:
-        for row in rows:
-            state = loaded(row) or state_of(row)
-            for publisher in publishers:
-                RowChange(publisher, row, "m2m_changed", using, before=state, after=state).enlist()
+        return manager.filter(**{field.name: instance})
 
 
-_DONE = ("post_add", "post_remove", "post_clear")
-_CLEARED = "django_sse_cleared"
+def _known(publisher: ModelPublisher, instance: Model, using: str) -> State | None:
+    """Return what is known of the row as it is now, in the open transaction."""
+    row = open_row(publisher, publisher.key_of(instance.__dict__), using)
+    last = None if row is None else row.last()
+    return loaded(instance) if last is None else last.after if last.exists else None
 
 
-def _groups(publisher: ModelPublisher, row: Model) -> Collection[str]:
-    try:
-        return publisher.groups_of(row)
-    except Exception:  # The deletion must not fail of it.
-        metrics.publish_errors += 1
-        logger.exception("%r could not tell the groups of %r.", publisher, row)
-        return ()
+def _before(
+    publisher: ModelPublisher, instance: Model, using: str
+) -> tuple[State, Collection[str]]:
+    """Return the row's state now, and the groups that could see it before the transaction."""
+    state = _known(publisher, instance, using)
+    if state is None:
+        state = state_of(instance, columns(type(instance), ()))
+        if not instance._state.adding:
+            state = state_of(instance)
+    row = open_row(publisher, publisher.key_of(state), using)
+    first = None if row is None else row.first()
+    origin = state if first is None or first.before is None else first.before
+    groups: Collection[str] = ()
+    with errors_logged("%r could not tell the groups of %r.", publisher, instance.pk):
+        groups = publisher.groups_of(as_of(instance, origin))
+    return state, groups
 
 
-def _columns(model: type[Model], names: Collection[str]) -> set[str]:
-    """Return the attnames of the fields *names*, and of the primary key."""
-    fields = [field for field in model._meta.concrete_fields if field.name in names]
-    return {field.attname for field in fields} | {model._meta.pk.attname}
+def _after(known: State | None, names: Collection[str] | None, written: State) -> State:
+    """Return the state after the columns *names*, None for all, were *written*."""
+    if names is None or known is None:
+        return written
+    kept = {name: value for name, value in known.items() if name not in names}
+    return {**kept, **written}
+
+
+def _relating(instance: Model) -> dict[Any, list[RowChange]]:
+    """Return what is about to be told of relations of *instance*, by model and relation."""
+    changes: dict[Any, list[RowChange]] = instance._state.__dict__.setdefault(_RELATING, {})
+    return changes
+
+
+def _relation_change(publisher: ModelPublisher, row: Model, using: str) -> RowChange:
+    state, groups = _before(publisher, row, using)
+    return RowChange(
+        publisher, row, "m2m_changed", using, before=state, after=state, groups=groups
+    )
 
 
 def _watch_refresh(model: type[Model]) -> Callable[[], None]:
@@ -173,7 +214,7 @@ def _watch_refresh(model: type[Model]) -> Callable[[], None]:
     @functools.wraps(original)
     def refresh_from_db(self: Model, using: Any = None, fields: Any = None, **kwargs: Any) -> None:
         original(self, using, fields, **kwargs)
-        read = state_of(self, None if fields is None else _columns(model, fields))
+        read = state_of(self, None if fields is None else columns(model, fields))
         remember(self, {**(loaded(self) or {}), **read})
 
     model.refresh_from_db = refresh_from_db  # type: ignore[method-assign, assignment]

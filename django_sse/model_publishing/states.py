@@ -2,13 +2,13 @@
 
 import copy
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from django.db import models
 from django.db.models import Model
 
-__all__ = ["State", "as_of", "is_expression", "loaded", "remember", "state_of"]
+__all__ = ["State", "as_of", "columns", "is_expression", "loaded", "remember", "state_of"]
 
 #: The values of a row's fields, by attname; those that were deferred are not in it.
 State = Mapping[str, Any]
@@ -17,25 +17,38 @@ _ATTRIBUTE = "django_sse_loaded"
 
 
 @functools.cache
-def _names(model: type[Model]) -> tuple[tuple[str, bool], ...]:
-    """Return the attname of each column, and whether its values may change in place."""
-    return tuple(
-        (field.attname, isinstance(field, models.JSONField) or not _is_of_django(field))
-        for field in model._meta.concrete_fields
-    )
+def _copiers(model: type[Model]) -> tuple[tuple[str, Callable[[Any], Any] | None], ...]:
+    """Return the attname of each column, and what copies its values if they change in place."""
+    return tuple((field.attname, _copier(field)) for field in model._meta.concrete_fields)
 
 
-def _is_of_django(field: "models.Field[Any, Any]") -> bool:
-    return type(field).__module__.startswith("django.db.models")
+def _copier(field: "models.Field[Any, Any]") -> Callable[[Any], Any] | None:
+    if isinstance(field, models.FileField):
+        return _file_name
+    is_of_django = type(field).__module__.startswith("django.db.models")
+    return None if is_of_django and not isinstance(field, models.JSONField) else copy.deepcopy
+
+
+def _file_name(value: Any) -> Any:
+    return getattr(value, "name", value)
 
 
 def state_of(instance: Model, only: Collection[str] | None = None) -> State:
     """Return the values that *instance* has now; of *only* the fields that are named, if given."""
     values = instance.__dict__
     return {
-        name: copy.deepcopy(values[name]) if is_mutable else values[name]
-        for name, is_mutable in _names(type(instance))
+        name: values[name] if copier is None else copier(values[name])
+        for name, copier in _copiers(type(instance))
         if name in values and (only is None or name in only)
+    }
+
+
+def columns(model: type[Model], names: Collection[str]) -> set[str]:
+    """Return the attnames of the fields *names*, which may be attnames, and of the key."""
+    return {
+        field.attname
+        for field in model._meta.concrete_fields
+        if field.primary_key or field.name in names or field.attname in names
     }
 
 
@@ -45,8 +58,8 @@ def remember(instance: Model, state: State | None) -> None:
 
 
 def loaded(instance: Model) -> State | None:
-    """Return what remember() has noted last."""
-    return getattr(instance._state, _ATTRIBUTE, None)
+    """Return what remember() has noted last, unless it is of an instance that was never saved."""
+    return None if instance._state.adding else getattr(instance._state, _ATTRIBUTE, None)
 
 
 def is_expression(value: object) -> bool:
@@ -55,21 +68,25 @@ def is_expression(value: object) -> bool:
 
 
 def as_of(instance: Model, state: State) -> Model:
-    """Return *instance* if it is in *state*, else a copy that is; related objects come along."""
-    values = instance.__dict__
-    if all(name in values and values[name] == value for name, value in state.items()):
+    """
+    Return *instance* if it is in *state*, else a copy that is; related objects come along.
+
+    What the state does not know is deferred in the copy: it is read when it is asked for.
+    """
+    now = state_of(instance)
+    if now == state:
         return instance
     twin = type(instance).__new__(type(instance))
-    twin.__dict__.update({**values, **state})
+    rest = {name: value for name, value in instance.__dict__.items() if name not in now}
+    twin.__dict__.update({**rest, **state})
     twin._state = copy.copy(instance._state)
     twin._state.fields_cache = {
         name: related
         for name, related in instance._state.fields_cache.items()
-        if not _has_changed(instance, name, state)
+        if all(now.get(column) == state.get(column) for column in _columns_of(instance, name))
     }
     return twin
 
 
-def _has_changed(instance: Model, relation: str, state: State) -> bool:
-    names = [field.attname for field in instance._meta.concrete_fields if field.name == relation]
-    return any(name in state and instance.__dict__.get(name) != state[name] for name in names)
+def _columns_of(instance: Model, relation: str) -> list[str]:
+    return [field.attname for field in instance._meta.concrete_fields if field.name == relation]

@@ -101,7 +101,15 @@ async def test_long_words_stay_on_a_narrow_screen(demo, visitors):
     await writer.locator("[name=body]").fill("b" * 300)
     await writer.get_by_role("button", name="Publish").click()
     await writer.wait_for_url("**/board/")
-    for path in ("", "metrics/", "builds/", "board/", "inbox/", "inbox/staff/", "broadcast/"):
+    order = await visitors.page(f"{demo.url}/admin/orders/order/add/", of=ADMIN[0])
+    await order.locator("[name=number]").fill("n" * 12)
+    await order.locator("[name=customer]").fill("c" * 60)
+    await order.locator("[name=owner]").select_option(ADMIN[0])
+    await order.locator("[name=total]").fill("1234567.89")
+    await order.get_by_role("button", name="Save", exact=True).click()
+    await order.wait_for_url("**/admin/orders/order/")
+    apps = ("metrics", "builds", "board", "inbox", "inbox/staff", "orders", "broadcast")
+    for path in ("", *(f"{app}/" for app in apps)):
         page = await visitors.live(f"{demo.url}/{path}", of=ADMIN[0])
         await page.set_viewport_size({"width": 390, "height": 800})
         root = "document.documentElement"

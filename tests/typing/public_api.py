@@ -14,6 +14,7 @@ from typing import Any, assert_type
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -24,6 +25,7 @@ from django_sse import (
     EventStream,
     EventStreamResponse,
     EventStreamView,
+    LiveQuerySetView,
     ServerSentEvent,
     abroadcast,
     apublish,
@@ -36,6 +38,7 @@ from django_sse import (
     stream_closed,
     stream_opened,
     subscribe,
+    subscribe_queryset,
 )
 from django_sse.exceptions import SSEError
 
@@ -149,6 +152,19 @@ class Notifications(EventStreamView):
         return await asyncio.sleep(0, True)
 
 
+class Users(LiveQuerySetView):
+    """A view of rows; get_queryset() may be sync or async."""
+
+    model = User
+    queryset = User.objects.filter(is_active=True)
+    template_name = "user.html"
+    heartbeat = 5
+
+    async def get_queryset(self) -> QuerySet[User]:
+        """Say which rows."""
+        return await asyncio.sleep(0, User.objects.exclude(username=self.request.GET["but"]))
+
+
 async def plain(request: HttpRequest) -> HttpResponseBase:
     """Return the response from a view without a decorator."""
     if not request.user.is_authenticated:
@@ -173,6 +189,7 @@ def views() -> None:
     path("rooms/<room>/", handler, name="room")
     path("builds/<int:pk>/", progressive)
     path("notifications/", Notifications.as_view())
+    path("users/", Users.as_view())
     path("plain/", plain)
     event_stream("a")  # type: ignore[call-overload]
 
@@ -189,6 +206,15 @@ async def reading() -> None:
     subscribe("a", where="b")  # type: ignore[arg-type]
     for _ in subscribe("a"):  # type: ignore[attr-defined]
         pass
+
+
+async def following() -> None:
+    """So is the subscription of a queryset."""
+    async with subscribe_queryset(User.objects.filter(is_active=True)) as rows:
+        async for event in rows:
+            assert_type(event, ServerSentEvent)
+    subscribe_queryset(User)  # type: ignore[arg-type]
+    subscribe_queryset(User.objects.all(), publisher="Users")  # type: ignore[arg-type]
 
 
 async def publishing() -> None:

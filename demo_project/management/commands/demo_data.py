@@ -1,5 +1,7 @@
 """The command that fills the demo's database."""
 
+from decimal import Decimal
+
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand
 from django.db import transaction
@@ -8,7 +10,7 @@ from demo_project.accounts import ADMIN, PEOPLE
 from demo_project.board.models import Announcement
 from demo_project.builds.runner import interrupt_abandoned
 from demo_project.inbox.models import Note
-from demo_project.inbox.services import send_note
+from demo_project.orders.models import Order
 
 ANNOUNCEMENTS = [
     (
@@ -32,12 +34,20 @@ NOTES = [
     ("alan", "ada", "Could your engine decide whether it will ever stop?"),
     ("ada", "grace", "I wrote the program. Now I only need the machine."),
 ]
+# The last is the newest.
+ORDERS = [
+    ("E-1837", "Analytical Engines", "ada", "shipped", "2450.00"),
+    ("E-1936", "Bletchley Park", "alan", "packed", "412.50"),
+    ("E-1944", "Harvard Mark I", "grace", "new", "96.00"),
+    ("E-1952", "Flow-Matic & Sons", "grace", "packed", "1208.90"),
+    ("E-1959", "The Difference Shop", "ada", "new", "78.25"),
+]
 
 
 class Command(BaseCommand):
     """Creates what is missing, and prints the logins. It may be run any number of times."""
 
-    help = "Create announcements, users and notes for the demo, and print the logins."
+    help = "Create announcements, users, notes and orders for the demo, and print the logins."
 
     @transaction.atomic
     def handle(self, *args, **options):
@@ -47,9 +57,10 @@ class Command(BaseCommand):
             if not Announcement.objects.filter(title=title).exists():
                 Announcement.objects.create(title=title, body=body)
         for sender, recipient, body in NOTES:
-            note = Note(sender=users[sender], recipient=users[recipient], body=body)
-            if not note.recipient.notes.filter(sender=note.sender, body=body).exists():
-                send_note(note)
+            Note.objects.get_or_create(sender=users[sender], recipient=users[recipient], body=body)
+        for number, customer, owner, status, total in ORDERS:
+            details = {"owner": users[owner], "status": status, "total": Decimal(total)}
+            Order.objects.get_or_create(number=number, defaults={"customer": customer, **details})
         # No server is running: what was running with the last one is not any more.
         interrupt_abandoned()
         self._print_logins()

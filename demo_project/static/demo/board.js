@@ -1,6 +1,6 @@
 // Changes the announcements as they are changed. The server has made, and escaped, their HTML.
 
-import { connect } from "./live.js";
+import { connect, fresh } from "./live.js";
 
 const board = document.getElementById("announcements");
 const find = (pk) => document.getElementById(`announcement-${pk}`);
@@ -10,10 +10,7 @@ connect({
     board.innerHTML = html;
   },
   saved({ pk, html }) {
-    const template = document.createElement("template");
-    template.innerHTML = html;
-    const article = template.content.firstElementChild;
-    article.classList.add("fresh");
+    const article = fresh(html);
     const old = find(pk);
     if (old) {
       old.replaceWith(article);

@@ -1,20 +1,21 @@
 // Shows a user's notes as they come. The server has made, and escaped, their HTML.
 
 import { sendInPlace } from "./forms.js";
-import { connect } from "./live.js";
+import { connect, fresh } from "./live.js";
 
 const notes = document.getElementById("notes");
 
-connect({
-  connected({ html }) {
-    notes.innerHTML = html;
+connect(
+  {
+    connected({ html }) {
+      notes.innerHTML = html;
+    },
   },
-  note({ html }) {
-    const template = document.createElement("template");
-    template.innerHTML = html;
-    template.content.firstElementChild.classList.add("fresh");
-    notes.prepend(template.content);
+  {
+    "note.created"(html) {
+      notes.prepend(fresh(html));
+    },
   },
-});
+);
 
 sendInPlace(document.getElementById("send"), ({ recipient }) => `Sent to ${recipient}.`);

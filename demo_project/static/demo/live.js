@@ -8,9 +8,10 @@ function show(state) {
   element.textContent = LABELS[state];
 }
 
-// Open the stream; each listener is called with the data of the events of its name. Returns a
+// Open the stream; each listener is called with the data of the events of its name: those of the
+// first kind with JSON, parsed, those of the second with text, HTML say, as it is. Returns a
 // function that closes the stream for good.
-export function connect(listeners = {}) {
+export function connect(listeners = {}, textListeners = {}) {
   const source = new EventSource(document.body.dataset.stream);
   source.addEventListener("open", () => show("open"));
   source.addEventListener("error", () => {
@@ -22,10 +23,22 @@ export function connect(listeners = {}) {
   for (const [type, listener] of Object.entries({ broadcast: toast, ...listeners })) {
     source.addEventListener(type, (event) => listener(JSON.parse(event.data)));
   }
+  for (const [type, listener] of Object.entries(textListeners)) {
+    source.addEventListener(type, (event) => listener(event.data));
+  }
   return () => {
     source.close();
     show("done");
   };
+}
+
+// Make the one element of the server's HTML, marked as new.
+export function fresh(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  const element = template.content.firstElementChild;
+  element.classList.add("fresh");
+  return element;
 }
 
 // Show a broadcast in a corner of the page, for a while.

@@ -3,7 +3,7 @@
 import { connect } from "./live.js";
 
 connect({
-  note({ sender, recipient, sent_at: sentAt }) {
+  "note.created"({ sender, recipient, sent_at: sentAt }) {
     const row = document.createElement("tr");
     const time = document.createElement("time");
     time.dateTime = sentAt;

@@ -12,9 +12,9 @@ from django.db import connections
 
 from demo_project.asgi import application
 from tests.clients import AsgiClient
-from tests.conftest import _closed_hub, _fresh_process, _threads_at_rest, log_in
+from tests.conftest import _closed_hub, _fresh_process, log_in
 
-__all__ = ["_closed_hub", "_fresh_process", "_threads_at_rest", "log_in"]
+__all__ = ["_closed_hub", "_fresh_process", "log_in"]
 
 
 @pytest.fixture(scope="session")

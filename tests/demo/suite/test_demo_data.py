@@ -11,6 +11,7 @@ from demo_project.accounts import ADMIN, PEOPLE
 from demo_project.board.models import Announcement
 from demo_project.builds.models import Build
 from demo_project.inbox.models import Note
+from demo_project.orders.models import Order
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +19,8 @@ pytestmark = pytest.mark.django_db
 def run():
     output = io.StringIO()
     call_command("demo_data", stdout=output, no_color=True)
-    return output.getvalue(), [model.objects.count() for model in (User, Announcement, Note)]
+    models = (User, Announcement, Note, Order)
+    return output.getvalue(), [model.objects.count() for model in models]
 
 
 def test_demo_data_may_be_run_again():

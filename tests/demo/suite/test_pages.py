@@ -6,9 +6,9 @@ import re
 import pytest
 from django.conf import settings
 
-APPS = ["metrics", "builds", "board", "inbox", "broadcast"]
+APPS = ["metrics", "builds", "board", "inbox", "orders", "broadcast"]
 PAGES = ["/", "/login/", "/board/write/", "/inbox/staff/", *(f"/{app}/" for app in APPS)]
-PAGES += ["/admin/", "/admin/board/announcement/"]
+PAGES += ["/admin/", "/admin/board/announcement/", "/admin/orders/order/"]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -1,0 +1,32 @@
+"""What was told, as a page gets it."""
+
+import json
+from typing import Any, NamedTuple
+
+from django_sse import ServerSentEvent
+
+__all__ = ["Told", "changes", "read"]
+
+
+class Told(NamedTuple):
+    """One event."""
+
+    event: str
+    data: Any
+    groups: list[str]
+    key: str | None = None
+
+
+def read(groups: Any, data: Any, *, event: str = "row", key: Any = None, **options: Any) -> Told:
+    """Return what publish() was called with as a page gets it."""
+    assert options == {"on_commit": False}
+    text = ServerSentEvent(data).text() or ""
+    value = data if isinstance(data, str) else json.loads(text)
+    return Told(event, value, [groups] if isinstance(groups, str) else list(groups), key)
+
+
+def changes(told: list[Told]) -> list[tuple[str, Any]]:
+    """Return the last word of each event's type, and its data; forget them."""
+    found = [(one.event.rpartition(".")[2], one.data) for one in told]
+    told.clear()
+    return found
