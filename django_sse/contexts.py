@@ -5,8 +5,9 @@ asgiref gives each request a thread of its own for sync code, the ORM's above al
 the request lasts; Django keeps a database connection in it. A stream would hold both for hours.
 Here a stream gives its thread up, and each later call borrows one of a few for a moment.
 
-This is the only module, but for the testing kit, that reaches into asgiref: ``SyncToAsync.context_to_thread_executor`` (the
-map from a context to its executor) and ``AsyncToSync.executors`` (a waiting sync caller).
+But for the testing kit, this is the only module that reaches into asgiref:
+``SyncToAsync.context_to_thread_executor`` (the map from a context to its executor) and
+``AsyncToSync.executors`` (a waiting sync caller).
 """
 
 import contextvars
