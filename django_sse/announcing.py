@@ -25,6 +25,9 @@ _MAX_WAITING = 10_000
 # How many events one message may carry, and how many bytes of data.
 _MAX_JOINED = 100
 _MAX_BYTES = 65_536
+# So long the layer rests after a message. What comes meanwhile shares the next: whoever publishes
+# a hundred events in a loop has the processor for that, and a single one goes at once.
+_REST_SECONDS = 0.002
 # How long what is in no history may wait for what was published before it.
 _SETTLE_SECONDS = 1.0
 # An entry's number that has so many for a divisor is the sign to trim its group.
@@ -68,6 +71,7 @@ class Announcements:
         while entries := self._take():
             await announce(entries)
             self._tell(self._added - len(self._waiting))
+            await asyncio.sleep(_REST_SECONDS)
 
     async def settled(self) -> None:
         """Wait, a second at most, until what has been added by now has been announced."""
