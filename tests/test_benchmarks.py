@@ -258,7 +258,7 @@ def test_fill_block_replaces_only_its_own_part(tmp_path: Path) -> None:
 def test_blocks_of_the_page_are_those_of_the_benchmarks() -> None:
     """A full run must not fail at its very end."""
     page = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text()
-    for name in ("fanout", "publishing", "replay"):
+    for name in ("fanout", "publishing", "replay", "saving"):
         assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
 
 
@@ -268,6 +268,7 @@ def test_blocks_of_the_page_are_those_of_the_benchmarks() -> None:
         ("fanout", "--servers --pairs django_sse-history --streams 3 --rounds 1", "history"),
         ("replay", "--servers django_sse-history --streams 3 --events 60", "runs"),
         ("publishing", "--ways group_send-pubsub redis-pubsub --seconds 0.01", "runs"),
+        ("saving", "--ways sqlite-memory", "runs"),
     ],
 )
 def test_benchmarks_run(tmp_path: Path, name: str, arguments: str, part: str) -> None:
