@@ -19,10 +19,10 @@ EVENTS_IN_A_PIECE = 4
 PIECES = 500  # 100 MB together.
 PIECES_TO_WARM_UP = 100
 READERS = 2
-#: The queue's MiB, one event's copies and what the server itself holds. Granian copies each body
-#: into memory of its own.
-MAX_GROWTH = 3_000_000
-MAX_GROWTH_OF_GRANIAN = 5_000_000
+#: Far below that: the queue's MiB, one event's copies, and what the server itself holds. That is 1
+#: to 2 MB in all; 2 to 3 for granian, which copies each body into memory of its own; and as much
+#: again where the allocator has a bad day.
+MAX_GROWTH = 6_000_000
 #: A round that adds no more shows that the process has what it needs; it is soon reached.
 STEADY = 300_000
 MAX_ROUNDS = 15
@@ -94,4 +94,4 @@ async def test_stalled_reader_costs_little_memory_and_the_others_nothing(
     await open_stream(server, "/grouped/stalled/", receive_buffer=4096)
     growth = await _publish(server, readers, memory, PIECES) - before
     assert (await server.state())["streams_open"] == READERS + 1
-    assert growth < (MAX_GROWTH_OF_GRANIAN if kind.startswith("granian") else MAX_GROWTH)
+    assert growth < MAX_GROWTH
