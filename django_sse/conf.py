@@ -88,7 +88,7 @@ class Settings:
     max_duration_seconds: float | None = _optional_seconds()
     recheck_seconds: float | None = _optional_seconds()
     send_timeout_seconds: float = _seconds(30)
-    queue_max_bytes: int = _bytes(1_048_576)
+    queue_max_bytes: int = _bytes(262_144)
     max_event_bytes: int = _bytes(262_144)
     max_groups: int = _setting(
         100,

@@ -112,7 +112,7 @@ def test_defaults_keep_their_own_rules() -> None:
         max_duration_seconds=None,
         recheck_seconds=None,
         send_timeout_seconds=30,
-        queue_max_bytes=1_048_576,
+        queue_max_bytes=262_144,
         max_event_bytes=262_144,
         max_groups=100,
         max_connections=None,

@@ -107,7 +107,8 @@ class RowChange:
     def enlist(self) -> None:
         """Tell the change after the commit of the open transaction; at once, if there is none."""
         connection = transaction.get_connection(self.using)
-        rows = _open_rows.setdefault(connection, weakref.WeakValueDictionary())
+        if (rows := _open_rows.get(connection)) is None:
+            rows = _open_rows[connection] = weakref.WeakValueDictionary()
         self._row = rows.setdefault((self.publisher, self.publisher.key_of(self.after)), _Row())
         self._row.add(self)
         with errors_logged("%r cannot know when the transaction ends.", self.publisher):

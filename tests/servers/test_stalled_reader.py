@@ -19,10 +19,11 @@ EVENTS_IN_A_PIECE = 4
 PIECES = 500  # 100 MB together.
 PIECES_TO_WARM_UP = 100
 READERS = 2
-#: Far below that: the queue's MiB, one event's copies, and what the server itself holds. That is 1
-#: to 2 MB in all; 2 to 3 for granian, which copies each body into memory of its own; and as much
-#: again where the allocator has a bad day.
-MAX_GROWTH = 6_000_000
+#: Far below that: the queue's 256 KiB, one piece's copies, and what the server itself holds. That
+#: is 0.5 to 1.2 MB in all, and 1.7 for granian, which copies each body into memory of its own.
+MAX_GROWTH = 2_000_000
+#: The allocator may take as much for reasons of its own, once: another client is not such a one.
+ATTEMPTS = 3
 #: A round that adds no more shows that the process has what it needs; it is soon reached.
 STEADY = 300_000
 MAX_ROUNDS = 15
@@ -80,8 +81,8 @@ async def test_stalled_reader_costs_little_memory_and_the_others_nothing(
     The process grows with any traffic at first: its allocator keeps pages, some servers free a
     closed connection only by the garbage collector. So before, 20 MB go to clients that read,
     again until that adds little. What 100 MB then add, with a client beside them that does not
-    read, is what that one costs: its queue of at most QUEUE_MAX_BYTES, 1 MiB, and what its server
-    holds. In each round the process is looked at after every piece, and the most counts.
+    read, is what that one costs: its queue of at most QUEUE_MAX_BYTES, 256 KiB, and what its
+    server holds. In each round the process is looked at after every piece, and the most counts.
 
     The next piece comes only when all the others have read the one before, so that nothing else
     piles up. The process measured is the one that serves the streams, for some servers a child of
@@ -91,7 +92,11 @@ async def test_stalled_reader_costs_little_memory_and_the_others_nothing(
     memory = psutil.Process((await server.state())["pid"])
     readers = [await open_stream(server, f"/grouped/{n}/") for n in range(READERS)]
     before = await _warmed_up(server, readers, memory)
-    await open_stream(server, "/grouped/stalled/", receive_buffer=4096)
-    growth = await _publish(server, readers, memory, PIECES) - before
-    assert (await server.state())["streams_open"] == READERS + 1
+    for stalled in range(1, ATTEMPTS + 1):
+        await open_stream(server, f"/grouped/stalled-{stalled}/", receive_buffer=4096)
+        most = await _publish(server, readers, memory, PIECES)
+        assert (await server.state())["streams_open"] == READERS + stalled
+        growth, before = most - before, most
+        if growth < MAX_GROWTH:
+            break
     assert growth < MAX_GROWTH
