@@ -1,5 +1,7 @@
 """Server-sent events for Django, on Channels."""
 
+from django_sse.connections import aconnections, connections
+from django_sse.control import adisconnect, disconnect
 from django_sse.decorators import event_stream
 from django_sse.events import ServerSentEvent
 from django_sse.http import EventStreamResponse
@@ -25,8 +27,12 @@ __all__ = [
     "ModelPublisher",
     "ServerSentEvent",
     "abroadcast",
+    "aconnections",
+    "adisconnect",
     "apublish",
     "broadcast",
+    "connections",
+    "disconnect",
     "event_published",
     "event_sent",
     "event_stream",

@@ -14,7 +14,8 @@ class DjangoSSEConfig(AppConfig):
     verbose_name = "Server-sent events"
 
     def ready(self) -> None:
-        """Register the checks, and what each app's ``sse.py`` registers."""
-        from django_sse import checks  # noqa: F401 - Django's place for it
+        """Register the checks, the receivers, and what each app's ``sse.py`` registers."""
+        from django_sse import checks, revocation  # noqa: F401 - Django's place for it
 
+        revocation.listen()
         autodiscover_modules("sse")

@@ -6,11 +6,13 @@ from channels.layers import InMemoryChannelLayer
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from django_sse.conf import get_settings
 from django_sse.layers import get_layer, has_layer
 from django_sse.model_publishing.checks import check_publishers
 from django_sse.model_publishing.registry import publishers
+from django_sse.registry import registry_alias
 from django_sse.stores import get_store
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "check_channel_layer",
     "check_models_that_publish",
     "check_process_count",
+    "check_registry",
     "check_settings",
     "check_store",
     "check_store_is_shared",
@@ -95,6 +98,24 @@ def check_store_is_shared(**kwargs: Any) -> list[CheckMessage]:
             " would take the events that others publish for a history that was lost.",
             hint="Set DJANGO_SSE['STORE'] to a RedisStore or a DatabaseStore, or to None.",
             id="django_sse.E003",
+        )
+    ]
+
+
+@register()
+def check_registry(**kwargs: Any) -> list[CheckMessage]:
+    """The registry's database is not one of the project's."""
+    try:
+        alias = registry_alias()
+    except ImproperlyConfigured:
+        return []  # check_settings() tells.
+    if alias is None or alias in connections.settings:
+        return []
+    return [
+        Error(
+            f"The registry's database {alias!r} is not one of DATABASES.",
+            hint="Set DJANGO_SSE['REGISTRY'] to one of them, to True, or to False for none.",
+            id="django_sse.E004",
         )
     ]
 

@@ -62,6 +62,10 @@ def _optional_seconds() -> Any:
     )
 
 
+def _optional_count() -> Any:
+    return _setting(None, "a whole number above 0, or None", lambda v: v is None or _is_count(v))
+
+
 def _bytes(default: int) -> Any:
     return _setting(default, "a whole number of bytes above 0", _is_count)
 
@@ -96,9 +100,9 @@ class Settings:
         "a whole number from 1 to 300",
         lambda v: _is_count(v) and v <= 300,
     )
-    max_connections: int | None = _setting(
-        None, "a whole number above 0, or None", lambda v: v is None or _is_count(v)
-    )
+    max_connections: int | None = _optional_count()
+    max_connections_per_user: int | None = _optional_count()
+    max_connections_per_address: int | None = _optional_count()
     allowed_origins: tuple[str, ...] = _setting(
         (),
         "a list of origins as browsers send them, such as 'https://example.com'",
@@ -109,6 +113,12 @@ class Settings:
         "a dict with 'BACKEND', a dotted path, and maybe 'OPTIONS', a dict; or 'auto'; or None",
         lambda v: v is None or v == "auto" or _is_backend(v),
     )
+    registry: bool | str = _setting(
+        True,
+        "True, False, or an alias of DATABASES",
+        lambda v: isinstance(v, bool) or (isinstance(v, str) and bool(v)),
+    )
+    lease_seconds: float = _seconds(30)
 
 
 # A wildcard, a path or a capital letter would never equal the header: no page could read.

@@ -27,6 +27,7 @@ from django_sse.lifetime import make_lifetime
 from django_sse.options import StreamOptions
 from django_sse.reasons import CloseReason
 from django_sse.streams import EventStream
+from django_sse.visitors import identify
 
 __all__ = ["Author", "Endpoint", "run_outside_transactions"]
 
@@ -118,13 +119,14 @@ class Endpoint:
         self, request: HttpRequest, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> HttpResponseBase:
         groups = await self._groups(request, kwargs)
-        if not has_room():  # No wait from here to the stream that takes the room.
+        visitor = await identify(request)
+        if not has_room(visitor):  # No wait from here to the stream that takes the room.
             return busy_response()
         context = view_context()
         stream = context.run(self._make_stream, request, kwargs)
         try:
             if groups:
-                await stream.subscribe(*groups)
+                await stream.subscribe(*groups, presence=self._options.presence)
             author = self._author_result(stream, request, args, kwargs)
             return await self._run_author(stream, context.run(stream.run_author, author))
         except (ChannelLayerUnavailable, StoreUnavailable, StreamClosed) as error:

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from django_sse.audiences import Batch, Item
 from django_sse.catching_up import CatchUp
+from django_sse.enrolment import check_presence
 from django_sse.envelope import Delivery
 from django_sse.events import ServerSentEvent
 from django_sse.exceptions import StreamClosed
@@ -67,7 +68,9 @@ class Fed(Lifecycle):
         """The groups whose events the stream is sent."""
         return self.audience.groups if self.audience is not None else frozenset()
 
-    async def subscribe(self, *groups: str, where: Where | None = None) -> None:
+    async def subscribe(
+        self, *groups: str, where: Where | None = None, presence: bool = False
+    ) -> None:
         """
         Send the events of *groups* from now on; what is published after this returns is sent.
 
@@ -77,19 +80,24 @@ class Fed(Lifecycle):
         Args:
             groups: Names of groups, any strings.
             where: A sync function of the event; the stream is sent those for which it is true.
+            presence: Whether the groups are told that the user has joined, and that they left.
 
         Raises:
             InvalidGroup: If a group is no name, or there are more than ``MAX_GROUPS``.
             StreamClosed: If the stream has ended.
             ChannelLayerUnavailable: If the channel layer fails.
             StoreUnavailable: If the store of past events fails.
+            ImproperlyConfigured: If *presence* is asked for, and the registry is turned off.
         """
         names = check_groups(groups)
         check_groups([*self.groups, *names])
         check_where(where)
+        check_presence(presence)
         if self.reason is not None:
             raise StreamClosed(f"{self!r} cannot join {names!r}.")
         self._forget_where(names)
+        if presence:
+            self.tell_presence(names)
         if where is not None:
             self._where = {**(self._where or {}), **dict.fromkeys(names, where)}
         wanted = await self._wanted([name for name in names if name not in self.groups])
@@ -145,6 +153,11 @@ class Fed(Lifecycle):
         if self._catch_up is not None:
             return self._catch_up.place
         return self.audience.place if self.audience is not None else None
+
+    @property
+    def is_lagging(self) -> bool:
+        """See Enrolled."""
+        return self._catch_up is not None
 
     def _tell_id(self) -> None:
         """Let the client know where it is, before its first event."""

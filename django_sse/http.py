@@ -16,6 +16,7 @@ from django_sse.lifetime import Lifetime, make_lifetime
 from django_sse.metrics import metrics
 from django_sse.streams import EventStream
 from django_sse.transports import pull
+from django_sse.visitors import Visitor, visitor_of
 
 __all__ = [
     "EventStreamResponse",
@@ -51,10 +52,11 @@ def needs_asgi_response() -> HttpResponse:
     return HttpResponse(_NEEDS_ASGI, status=501, content_type="text/plain; charset=utf-8")
 
 
-def has_room() -> bool:
-    """Tell whether this process may open another stream."""
+def has_room(visitor: Visitor) -> bool:
+    """Tell whether this process may open another stream, and one for *visitor*."""
     hub, limit = get_hub(), get_settings().max_connections
-    return not hub.is_closing and (limit is None or hub.size < limit)
+    is_full = limit is not None and hub.size >= limit
+    return not (hub.is_closing or is_full) and hub.occupancy.has_room(visitor)
 
 
 def busy_response() -> HttpResponse:
@@ -148,7 +150,7 @@ class EventStreamResponse(StreamingHttpResponse):
         def make(request: HttpRequest | None) -> EventStream | bytes:
             if request is not None and request.method == "HEAD":
                 return b""
-            if not has_room():
+            if not has_room(visitor_of(request)):
                 return _busy_frame()
             return context.copy().run(_feeding_stream, lifetime, async_iterable, request)
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any
 
 from django_sse import exits, loops
 from django_sse.audiences import Audiences, Batch, Item, Member, deliver, groups_of
@@ -17,36 +17,28 @@ from django_sse.exceptions import ChannelLayerUnavailable
 from django_sse.following import Following
 from django_sse.gathering import Gathering
 from django_sse.groups import BROADCAST
+from django_sse.hub_streams import HubStream, Observer
 from django_sse.layer_link import LayerLink
 from django_sse.layers import has_layer
 from django_sse.metrics import metrics
+from django_sse.occupancy import Occupancy
+from django_sse.orders import ORDER_TYPE, Order
 from django_sse.positions import Position
 from django_sse.reasons import CloseReason
 from django_sse.relaying import relay
 from django_sse.sockets import Addresses, Resets, reset
 from django_sse.stores import get_store
 from django_sse.threads import keep_one_thread
-from django_sse.timers import Timed, Timer
+from django_sse.timers import Timer
+from django_sse.visitors import Visitor
 
-__all__ = ["Hub", "HubStream", "get_hub"]
+__all__ = ["Hub", "get_hub"]
 
 logger = logging.getLogger("django.sse")
 
 _RETRY_SECONDS = 2.0
 # How long a client may take to read its last bytes when the process goes.
 _LAST_READ_SECONDS = 1.2
-
-
-class HubStream(Member, Timed, Protocol):
-    """An open stream, as the hub sees it."""
-
-    addresses: Addresses | None
-
-    def end(self, reason: CloseReason) -> None:
-        """End the stream, for *reason*."""
-
-    def hurry(self) -> None:
-        """Cut short a cleanup that has begun."""
 
 
 class Hub:
@@ -63,8 +55,10 @@ class Hub:
         self.driver = Driver(loop, new_context())
         self.timer = Timer(loop, self.driver.run)
         self.streams: set[HubStream] = set()
+        self.observer: Observer | None = None
+        self.occupancy = Occupancy()
         self.is_closing = False
-        self._alive: set[HubStream] = set()
+        self._alive: dict[HubStream, Visitor] = {}
         self._empty = asyncio.Event()
         self.audiences = Audiences(self.positions)
         self.gathering = Gathering(loop, self.driver)
@@ -93,7 +87,8 @@ class Hub:
 
     def admit(self, stream: HubStream) -> None:
         """Know of *stream* until forget(), from before it is served to after its cleanup."""
-        self._alive.add(stream)
+        self._alive[stream] = stream.visitor
+        self.occupancy.add(stream.visitor)
 
     @property
     def size(self) -> int:
@@ -104,6 +99,7 @@ class Hub:
         """Count *stream* among the open ones, which a broadcast reaches."""
         self.streams.add(stream)
         metrics.streams_open += 1
+        self.changed(stream)
         if self.is_closing or not has_layer():
             return
         if self._broadcast_task is None:
@@ -126,11 +122,24 @@ class Hub:
 
     def close(self, stream: HubStream) -> None:
         """Send *stream* nothing more."""
+        was_open = stream in self.streams
+        self.streams.discard(stream)
         self.leave(stream)
         self.timer.discard(stream)
-        if stream in self.streams:
-            self.streams.remove(stream)
+        if was_open:
             metrics.streams_open -= 1
+            if self.observer is not None:
+                self.observer.changed(stream)
+
+    def changed(self, stream: Any) -> None:
+        """Let it be known that *stream*, if it is open, is in other groups."""
+        if self.observer is not None and stream in self.streams:
+            self.observer.changed(stream)
+
+    def obey(self, order: Order) -> None:
+        """Do what *order* says to the streams of this hub that it concerns."""
+        for stream in [stream for stream in self.streams if order.concerns(stream)]:
+            stream.obey(order.reason)
 
     def reset(self, addresses: Addresses | None) -> None:
         """Cut the connection of *addresses* soon, with all that are given in this tick."""
@@ -139,7 +148,8 @@ class Hub:
 
     def forget(self, stream: HubStream) -> None:
         """Forget *stream*: its cleanup is done."""
-        self._alive.discard(stream)
+        if (visitor := self._alive.pop(stream, None)) is not None:
+            self.occupancy.discard(visitor)
         if self.is_closing and not self._alive:
             self._empty.set()
 
@@ -177,6 +187,7 @@ class Hub:
         # What came before the change goes to those who were there when it came.
         self.gathering.flush(member.audience, self.audiences.at(groups))
         self.audiences.place(member, groups)
+        self.changed(member)
 
     @property
     def link(self) -> LayerLink:
@@ -198,6 +209,9 @@ class Hub:
     def receive(self, message: dict[str, Any]) -> None:
         """Take one message of the channel layer. It never raises: the receiving must go on."""
         try:
+            if message.get("type") == ORDER_TYPE:
+                self.obey(Order.unpack(message))
+                return
             deliveries = unpack_all(message)
         except Exception:
             logger.exception("A message of the channel layer is not an event: %.200r", message)
@@ -250,6 +264,8 @@ class Hub:
 
     async def _close(self) -> None:
         await self._empty.wait()
+        if self.observer is not None:
+            await self.observer.close()
         if self._link is not None:
             await self._link.close()
         self.dispose()

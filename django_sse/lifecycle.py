@@ -5,7 +5,6 @@ import contextlib
 import contextvars
 import logging
 import random
-import secrets
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +13,15 @@ from django.http import HttpRequest
 
 from django_sse import loops
 from django_sse.audiences import Batch
-from django_sse.authorship import CLEANUP_SECONDS, Authored
+from django_sse.authorship import CLEANUP_SECONDS
+from django_sse.enrolment import Enrolled
 from django_sse.framing import frame
-from django_sse.hub import get_hub
+from django_sse.hub import Hub, get_hub
 from django_sse.lifetime import Lifetime
 from django_sse.metrics import metrics
 from django_sse.reasons import CloseReason
 from django_sse.signals import events_dropped, stream_closed, stream_opened
-from django_sse.sockets import addresses_of
-from django_sse.view_code import known_user, see_through
+from django_sse.view_code import see_through
 
 if TYPE_CHECKING:
     from django_sse.types import Send
@@ -38,6 +37,8 @@ _UNSERVED_SECONDS = 30.0
 _GIVEN_UP = frozenset(
     {CloseReason.CLIENT, CloseReason.SLOW, CloseReason.SEND_TIMEOUT, CloseReason.NOT_SERVED}
 )
+# Where the client is not to come back at once.
+_SENT_AWAY = frozenset({CloseReason.GUARD, CloseReason.LOGGED_OUT, CloseReason.DISCONNECTED})
 
 
 _made_in_request: "contextvars.ContextVar[list[Lifecycle] | None]" = contextvars.ContextVar(
@@ -65,32 +66,29 @@ def only_served(served: Callable[[], object]) -> Iterator[None]:
         made.clear()  # Copies of this context may live on with a view's tasks.
 
 
-class Lifecycle(Authored):
+def observe(hub: Hub) -> None:
+    """See to it that what *hub* has open is known to others."""
+    if hub.observer is None:
+        # Not before: the registry has models, which an import of the package must not load.
+        from django_sse.registrar import Registrar
+
+        hub.observer = Registrar(hub)
+
+
+class Lifecycle(Enrolled):
     """What every stream goes through, whatever it is sent. See EventStream for the attributes."""
 
     __slots__ = (
         "_closed",
         "_is_clean",
-        "_opened_at",
-        "addresses",
-        "events_sent",
-        "id",
         "is_open",
-        "path",
-        "user",
     )
 
     def __init__(self, lifetime: Lifetime, request: HttpRequest | None) -> None:
         super().__init__(get_hub(), lifetime, request)
-        self.id = secrets.token_hex(8)
-        self.path = request.path if request is not None else ""
-        self.addresses = addresses_of(getattr(request, "scope", None))
-        self.user = known_user(request)
         self.is_open = False
-        self.events_sent = 0
         self._closed: asyncio.Future[None] | None = None
         self._is_clean = False
-        self._opened_at = self._hub.loop.time()
         self._hub.admit(self)
         if (made := _made_in_request.get()) is not None:
             made.append(self)
@@ -114,10 +112,11 @@ class Lifecycle(Authored):
         """Announce the stream, before its first byte."""
         if self.is_finished:  # It was given up before it could be served.
             return
+        self.know_user()
         if self.reason is None:  # A short one may have ended before it is served.
+            observe(self._hub)
             await self._hub.open(self)
         self.is_open = True
-        self.user = self.user or known_user(self.request)
         metrics.streams_opened += 1
         logger.info("Stream %s opened: %s, user %s", self.id, self.path, self.user or "-")
         if stream_opened.has_listeners(type(self)):
@@ -156,11 +155,22 @@ class Lifecycle(Authored):
             self._driver.run(lambda: self.write(last))
             # The response ends after the cleanup: granian leaves once no response is open.
             self._hub.spawn(self.finish())
+        elif reason in _SENT_AWAY:
+            # Spread, too: it may be all the clients of a group.
+            pause = max(self._lifetime.retry, 1000) * random.uniform(5, 15)
+            self.close_response(frame(retry=round(pause)))
         else:
             self.close_response(b"")
         if not self.is_finished:
             # The client is slow to read the last bytes, or the response was never served.
             self.set_deadline(_EXIT_SECONDS if self._hub.is_closing else self._send_timeout)
+
+    def obey(self, reason: CloseReason) -> None:
+        """See HubStream: the guard of this stream may say something else than another's."""
+        if reason is CloseReason.GUARD:
+            self.recheck_now()
+        else:
+            self.end(reason)
 
     def give_up(self) -> None:
         """Write nothing more, and cut the connection of a client that does not read."""
@@ -231,7 +241,7 @@ class Lifecycle(Authored):
             self.reason,
             self.path,
             self.user or "-",
-            self._hub.loop.time() - self._opened_at,
+            self.seconds_open,
             self.events_sent,
             self.bytes_sent,
         )

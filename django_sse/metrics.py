@@ -24,6 +24,7 @@ class Metrics:
     store_errors: int = 0
     events_healed: int = 0
     resets_sent: int = 0
+    registry_errors: int = 0
 
 
 #: The one of this process. Each count is changed on one thread at a time, or may be off by a few.

@@ -37,6 +37,7 @@ class StreamOptions:
             setting ``ALLOWED_ORIGINS``.
         start: Where a client without a last event id begins in the groups: "new", "all" that the
             store keeps, or a number of past events.
+        presence: Whether *groups* are told that the user has joined, and that they left.
         lookups: For a parameter whose type is a model, the field that its URL argument names;
             the primary key if none is given.
     """
@@ -51,6 +52,7 @@ class StreamOptions:
     methods: Sequence[str] = ("GET",)
     allowed_origins: Sequence[str] | None = None
     start: Start = "new"
+    presence: bool = False
     lookups: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -113,6 +115,7 @@ def _is_names(value: object) -> bool:
 # What each option must be, and how that is tested; its value comes after.
 _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "progressive": ("True or False", lambda value: isinstance(value, bool)),
+    "presence": ("True or False", lambda value: isinstance(value, bool)),
     "guard": ("a function of the request", lambda value: value is None or callable(value)),
     "methods": ("a list such as ['GET', 'POST']", lambda value: _is_list(value) and bool(value)),
     "allowed_origins": ("a list of strings", lambda value: value is None or _is_list(value)),

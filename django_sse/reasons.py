@@ -13,6 +13,8 @@ class CloseReason(enum.StrEnum):
     CLOSED = "closed by the view"
     MAX_DURATION = "max_duration reached"
     GUARD = "guard refused"
+    LOGGED_OUT = "logged out"
+    DISCONNECTED = "disconnected"
     SLOW = "too slow"
     SEND_TIMEOUT = "send timeout"
     NOT_SERVED = "never served"

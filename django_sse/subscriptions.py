@@ -9,6 +9,7 @@ from django_sse import loops
 from django_sse.audiences import Audience, Batch, Item
 from django_sse.catching_up import CatchUp
 from django_sse.conf import get_settings
+from django_sse.enrolment import check_presence
 from django_sse.events import ServerSentEvent
 from django_sse.exceptions import EventsDropped, InvalidGroup
 from django_sse.feeding import Where, check_where
@@ -17,7 +18,7 @@ from django_sse.hub import Hub, get_hub
 from django_sse.metrics import metrics
 from django_sse.resuming import Resumption
 from django_sse.signals import events_dropped
-from django_sse.streams import current_stream
+from django_sse.streams import EventStream, current_stream
 
 __all__ = ["Subscription", "subscribe"]
 
@@ -30,12 +31,18 @@ class Subscription:
     """
 
     def __init__(
-        self, groups: tuple[str, ...], where: Where | None, last_event_id: str | None = None
+        self,
+        groups: tuple[str, ...],
+        where: Where | None,
+        last_event_id: str | None = None,
+        presence: bool = False,
     ) -> None:
         self.audience: Audience | None = None
         self._groups = groups
         self._where = where
         self._last_event_id = last_event_id
+        self._presence = presence
+        self._stream: EventStream | None = None
         self._hub: Hub | None = None
         self._catch_up: CatchUp | None = None
         self._queue: dict[Hashable, ServerSentEvent] = {}
@@ -64,7 +71,15 @@ class Subscription:
                 self._queued_bytes += len(reset.encode())
             if (stream := current_stream.get()) is not None:
                 stream.tell(place.id_line)
+        self._enrol()
         return self
+
+    def _enrol(self) -> None:
+        self._stream = current_stream.get()
+        if self._stream is not None:
+            if self._presence:
+                self._stream.tell_presence(self._groups)
+            self._stream.begin_reading(self._groups)
 
     async def __aexit__(
         self,
@@ -75,6 +90,8 @@ class Subscription:
         assert self._hub is not None
         self._hub.leave(self)
         self._hub = None
+        if self._stream is not None:
+            self._stream.end_reading(self._groups)
         if self._catch_up is not None:
             self._catch_up.close()
             self._catch_up = None
@@ -175,7 +192,10 @@ class Subscription:
 
 
 def subscribe(
-    *groups: str, last_event_id: str | None = None, where: Where | None = None
+    *groups: str,
+    last_event_id: str | None = None,
+    where: Where | None = None,
+    presence: bool = False,
 ) -> Subscription:
     """
     Return the events of *groups*, to be read in a block.
@@ -194,12 +214,15 @@ def subscribe(
         last_event_id: The id of the last event that was read before, to go on behind it. If that
             cannot be, the first event is a ``reset``.
         where: A sync function of the event; those for which it is true are read.
+        presence: In the view of a stream: whether the groups are told that its user has joined,
+            and that they left.
 
     Raises:
         InvalidGroup: If a group is no name, or there are more than ``MAX_GROUPS``.
         ChannelLayerUnavailable: On entering, if the channel layer fails.
         StoreUnavailable: On entering, if the store of past events fails.
-        ImproperlyConfigured: On entering, if there is no channel layer.
+        ImproperlyConfigured: If *presence* is asked for, and the registry is turned off; on
+            entering, if there is no channel layer.
         EventsDropped: While reading, without a store, if more than ``QUEUE_MAX_BYTES`` of events
             have piled up.
     """
@@ -207,4 +230,5 @@ def subscribe(
     if not names:
         raise InvalidGroup("subscribe() was given no group; name at least one.")
     check_where(where)
-    return Subscription(names, where, last_event_id)
+    check_presence(presence)
+    return Subscription(names, where, last_event_id, presence)

@@ -57,8 +57,7 @@ class Timekeeper(Outlet):
             self.end(CloseReason.SEND_TIMEOUT)
         else:
             if self._recheck_at is not None and now >= self._recheck_at:
-                self._recheck_at = None
-                self._hub.spawn(self._recheck(), self._view_context)
+                self.recheck_now()
             if self._queue is None and now >= self._last_write + self._lifetime.heartbeat:
                 self._last_write = now
                 self.write(self.heartbeat())
@@ -71,6 +70,12 @@ class Timekeeper(Outlet):
         else:
             first = self._waits_since + self._send_timeout
         return min(first, self._ends_at or first, self._recheck_at or first)
+
+    def recheck_now(self) -> None:
+        """Call the guard, if there is one that is called again, and is not being called."""
+        if self._recheck_at is not None:
+            self._recheck_at = None
+            self._hub.spawn(self._recheck(), self._view_context)
 
     async def _recheck(self) -> None:
         assert self._lifetime.guard is not None

@@ -18,7 +18,15 @@ from django_sse.streams import EventStream, as_event
 
 __all__ = ["EventStreamView"]
 
-_OPTIONS = ("recheck", "heartbeat", "retry", "max_duration", "allowed_origins", "start")
+_OPTIONS = (
+    "recheck",
+    "heartbeat",
+    "retry",
+    "max_duration",
+    "allowed_origins",
+    "start",
+    "presence",
+)
 
 
 class EventStreamView(View):
@@ -37,6 +45,7 @@ class EventStreamView(View):
     max_duration: float | None = None
     allowed_origins: Sequence[str] | None = None
     start: Start = "new"
+    presence: bool = False
 
     @classonlymethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
@@ -84,7 +93,8 @@ class EventStreamView(View):
             raise ImproperlyConfigured(
                 f"{type(self).__name__} has no groups; set groups, or override get_groups()."
             )
-        await stream.subscribe(*((groups,) if isinstance(groups, str) else groups))
+        names = (groups,) if isinstance(groups, str) else groups
+        await stream.subscribe(*names, presence=self.presence)
         initial = await self._ask("get_initial")
         if isinstance(initial, AsyncIterable):
             await stream.feed(initial)

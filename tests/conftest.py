@@ -12,7 +12,7 @@ from django.core.asgi import get_asgi_application as get_stock_application
 from django.db import connections
 from django.urls import path
 
-from django_sse import stores
+from django_sse import lifecycle, stores
 from django_sse.asgi import get_asgi_application
 from django_sse.conf import get_settings
 from django_sse.testing import areset, reset
@@ -42,6 +42,17 @@ def _store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(
             stores, "_make", lambda: None if get_settings().store == "auto" else make()
         )
+
+
+@pytest.fixture(autouse=True)
+def _registry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Keep no registry, and look after nobody's rights: tests have the database to themselves.
+
+    A test that is marked ``registry`` has both, as its settings say.
+    """
+    if request.node.get_closest_marker("registry") is None:
+        monkeypatch.setattr(lifecycle, "observe", lambda hub: None)
 
 
 @pytest.fixture(autouse=True)

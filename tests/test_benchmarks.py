@@ -258,7 +258,7 @@ def test_fill_block_replaces_only_its_own_part(tmp_path: Path) -> None:
 def test_blocks_of_the_page_are_those_of_the_benchmarks() -> None:
     """A full run must not fail at its very end."""
     page = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text()
-    for name in ("fanout", "publishing", "replay", "saving"):
+    for name in ("fanout", "publishing", "replay", "saving", "registry"):
         assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
 
 
@@ -269,6 +269,7 @@ def test_blocks_of_the_page_are_those_of_the_benchmarks() -> None:
         ("replay", "--servers django_sse-history --streams 3 --events 60", "runs"),
         ("publishing", "--ways group_send-pubsub redis-pubsub --seconds 0.01", "runs"),
         ("saving", "--ways sqlite-memory", "runs"),
+        ("registry", "--ways sqlite sqlite-users --streams 5 --seconds 1", "runs"),
     ],
 )
 def test_benchmarks_run(tmp_path: Path, name: str, arguments: str, part: str) -> None:

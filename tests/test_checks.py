@@ -17,6 +17,7 @@ ALL = [
     checks.check_channel_layer,
     checks.check_asgi,
     checks.check_process_count,
+    checks.check_registry,
     checks.check_store,
     checks.check_store_is_shared,
 ]
@@ -153,3 +154,20 @@ def test_every_check_has_an_id_of_its_own(settings: Any) -> None:
     settings.ASGI_APPLICATION = None
     [message] = checks.check_asgi()
     assert message.is_silenced()
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"), [("nowhere", ["django_sse.E004"]), ("default", []), (False, []), (True, [])]
+)
+def test_check_registry_tells_of_a_database_that_is_not_there(
+    given: Any, ids: list[str], settings: Any
+) -> None:
+    """The registry may be in another database, of those that the project has."""
+    settings.DJANGO_SSE = {"REGISTRY": given}
+    assert [message.id for message in checks.check_registry()] == ids
+
+
+def test_check_registry_leaves_mistakes_to_the_check_of_the_settings(settings: Any) -> None:
+    """Nobody is told twice."""
+    settings.DJANGO_SSE = {"REGISTRY": None}
+    assert checks.check_registry() == []

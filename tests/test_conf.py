@@ -24,6 +24,8 @@ BYTES = "a whole number of bytes above 0"
 NO_SECONDS = [0, -1, -0.5, "15", None, True, math.nan, math.inf]
 NO_OPTIONAL_SECONDS = [0, -1, "15", True, math.nan, math.inf]
 NO_COUNT = [0, -1, 1.5, "10", None, True]
+OPTIONAL_COUNT = "a whole number above 0, or None"
+NO_OPTIONAL_COUNT = [0, -1, 1.5, "10", True]
 
 RULES: dict[str, tuple[str, list[Any], list[Any]]] = {
     # Setting: its rule, values that keep it, values that break it.
@@ -46,11 +48,9 @@ RULES: dict[str, tuple[str, list[Any], list[Any]]] = {
     "QUEUE_MAX_BYTES": (BYTES, [1, 10**9], NO_COUNT),
     "MAX_EVENT_BYTES": (BYTES, [1, 10**9], NO_COUNT),
     "MAX_GROUPS": ("a whole number from 1 to 300", [1, 300], [301, *NO_COUNT]),
-    "MAX_CONNECTIONS": (
-        "a whole number above 0, or None",
-        [None, 1, 10_000],
-        [0, -1, 1.5, "10", True],
-    ),
+    "MAX_CONNECTIONS": (OPTIONAL_COUNT, [None, 1, 10_000], NO_OPTIONAL_COUNT),
+    "MAX_CONNECTIONS_PER_USER": (OPTIONAL_COUNT, [None, 1, 10_000], NO_OPTIONAL_COUNT),
+    "MAX_CONNECTIONS_PER_ADDRESS": (OPTIONAL_COUNT, [None, 1, 10_000], NO_OPTIONAL_COUNT),
     "ALLOWED_ORIGINS": (
         "a list of origins as browsers send them, such as 'https://example.com'",
         [(), ("https://example.com", "http://localhost:3000")],
@@ -69,6 +69,12 @@ RULES: dict[str, tuple[str, list[Any], list[Any]]] = {
             {"BACKEND": "a.Store", "URL": "redis://"},
         ],
     ),
+    "REGISTRY": (
+        "True, False, or an alias of DATABASES",
+        [True, False, "default"],
+        [None, "", 1, {"alias": "default"}],
+    ),
+    "LEASE_SECONDS": (SECONDS, [0.5, 30], NO_SECONDS),
 }
 KEPT = [(name, value) for name, (_, kept, _) in RULES.items() for value in kept]
 BROKEN = [(name, value, rule) for name, (rule, _, broken) in RULES.items() for value in broken]

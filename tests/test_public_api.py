@@ -24,8 +24,12 @@ NAMES = [
     "ModelPublisher",
     "ServerSentEvent",
     "abroadcast",
+    "aconnections",
+    "adisconnect",
     "apublish",
     "broadcast",
+    "connections",
+    "disconnect",
     "event_published",
     "event_sent",
     "event_stream",
@@ -75,7 +79,12 @@ def test_every_public_name_is_documented() -> None:
 
 @pytest.mark.parametrize(
     ("plain", "asynchronous"),
-    [(django_sse.publish, django_sse.apublish), (django_sse.broadcast, django_sse.abroadcast)],
+    [
+        (django_sse.publish, django_sse.apublish),
+        (django_sse.broadcast, django_sse.abroadcast),
+        (django_sse.connections, django_sse.aconnections),
+        (django_sse.disconnect, django_sse.adisconnect),
+    ],
 )
 def test_sync_and_async_twins_take_the_same(plain: Any, asynchronous: Any) -> None:
     """The name with an ``a`` is the same in a coroutine."""

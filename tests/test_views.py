@@ -276,7 +276,8 @@ class TestOptions:
 
         route("s/", View.as_view())
         exchange = await asgi.open("/s/")
-        assert await exchange.ended() == RETRY
+        first, _, pause = (await exchange.ended()).partition(b"\n\n")
+        assert (first + b"\n\n", pause[:7]) == (RETRY, b"retry: ")
         assert next(View.answers, "exhausted") == "exhausted"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
-from django_sse import EventStream, event_stream, publish
+from django_sse import EventStream, aconnections, event_stream, publish
 from django_sse.metrics import metrics
 
 
@@ -24,7 +24,14 @@ def publish_to_several(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"publish_errors": metrics.publish_errors})
 
 
+async def present(request: HttpRequest) -> JsonResponse:
+    """Tell who is there."""
+    found = await aconnections()
+    return JsonResponse({"connections": [one.id for one in found], "users": found.users})
+
+
 urlpatterns = [
+    path("present/", present),
     path("joined/<name>/", joined),
     path("publish-to-several/", publish_to_several),
     path("", include("tests.servers.site.urls")),

@@ -51,5 +51,7 @@ LOGGING = {
 }
 
 globals().update(json.loads(os.environ.get("SITE_SETTINGS", "{}")))
+#: Its tests say so themselves: others count the threads and connections of the process.
+DJANGO_SSE = {"REGISTRY": False, **globals().get("DJANGO_SSE", {})}
 if os.environ.get("SITE_WATCHED"):
     importlib.import_module(os.environ["SITE_WATCHED"])

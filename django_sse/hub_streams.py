@@ -1,0 +1,36 @@
+"""Open streams as a hub sees them, and who is told of them."""
+
+from typing import Any, Protocol
+
+from django_sse.audiences import Member
+from django_sse.orders import Ordered
+from django_sse.reasons import CloseReason
+from django_sse.sockets import Addresses
+from django_sse.timers import Timed
+
+__all__ = ["HubStream", "Observer"]
+
+
+class HubStream(Member, Ordered, Timed, Protocol):
+    """An open stream."""
+
+    addresses: Addresses | None
+
+    def end(self, reason: CloseReason) -> None:
+        """End the stream, for *reason*."""
+
+    def obey(self, reason: CloseReason) -> None:
+        """End the stream, for *reason*, if that holds for it."""
+
+    def hurry(self) -> None:
+        """Cut short a cleanup that has begun."""
+
+
+class Observer(Protocol):
+    """Who is told what becomes of open streams."""
+
+    def changed(self, stream: Any) -> None:
+        """Take note that *stream* has opened, has ended, or is in other groups."""
+
+    async def close(self) -> None:
+        """Do what is to be done as the process ends."""
