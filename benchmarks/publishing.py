@@ -14,6 +14,8 @@ What is measured
     The peer is what Channels' documentation shows: async_to_sync(channel_layer.group_send), with
     channels_redis. Every call of it makes an event loop and a connection to Redis.
 
+    SQLite is measured as Django sets it up, and with WAL, as docs/how-to/choosing-a-store.md says.
+
     The group on the core layer has one member, which stands for one serving process: with none,
     group_send() has nothing to send. On the pubsub layer nobody listens.
 
@@ -49,6 +51,7 @@ LABELS = {
     "none-core": "publish(), no store, core layer",
     "redis-core": "**publish(), RedisStore, core layer**",
     "sqlite-core": "publish(), DatabaseStore on SQLite, core layer",
+    "sqlite-wal-core": "publish(), DatabaseStore on SQLite with WAL, core layer",
     "postgresql-core": "publish(), DatabaseStore on PostgreSQL, core layer",
     "group_send-pubsub": "async_to_sync(group_send), pubsub layer (the peer)",
     "none-pubsub": "publish(), no store, pubsub layer",

@@ -18,6 +18,7 @@ __all__ = [
     "postgresql_problem",
     "redis_layer",
     "redis_problem",
+    "sqlite_database",
     "temporary_postgresql",
 ]
 
@@ -78,6 +79,19 @@ def postgresql_database(directory: Path) -> dict[str, Any]:
         "PASSWORD": unquote(url.password or ""),
         "HOST": url.hostname or "",
         "PORT": str(url.port or ""),
+    }
+
+
+def sqlite_database(path: Path, kind: str) -> dict[str, Any]:
+    """Return the entry of DATABASES for the file *path*; *kind* may be ``sqlite-wal``."""
+    options = {
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+    }
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "OPTIONS": options if kind == "sqlite-wal" else {},
     }
 
 

@@ -40,7 +40,8 @@ class Variant(NamedTuple):
     Attributes:
         layer: ``memory``, or the kind of the layer on Redis.
         store: The name of a store's class; None for none.
-        database: ``postgresql``, else SQLite.
+        database: ``postgresql``, ``sqlite`` as Django sets it up, or ``sqlite-wal`` as
+            docs/how-to/choosing-a-store.md does.
         is_peer: Whether it is not this package at all, but ``group_send()`` itself.
     """
 
@@ -59,6 +60,7 @@ VARIANTS = {
     "redis-pubsub": Variant("pubsub", "redis.RedisStore"),
     "memory": Variant(_MEMORY, "memory.MemoryStore"),
     "sqlite-core": Variant("core", "database.DatabaseStore"),
+    "sqlite-wal-core": Variant("core", "database.DatabaseStore", "sqlite-wal"),
     "postgresql-core": Variant("core", "database.DatabaseStore", "postgresql"),
 }
 
@@ -89,7 +91,7 @@ def _answer(control: Any, value: dict[str, Any]) -> None:
 
 
 def _configure(name: str, variant: Variant, directory: Path) -> None:
-    database: Path | dict[str, Any] = directory / f"{name}.sqlite3"
+    database = services.sqlite_database(directory / f"{name}.sqlite3", variant.database)
     if variant.database == "postgresql":
         database = services.postgresql_database(directory)
     layer = {"BACKEND": "channels.layers.InMemoryChannelLayer"}

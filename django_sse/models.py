@@ -79,6 +79,8 @@ class GroupHead(models.Model):
     group_json = models.TextField()
     number = models.BigIntegerField()
     mark = models.CharField(max_length=_MARK_LENGTH)
+    #: The mark before the last move: who moves the head learns it from here.
+    previous = models.CharField(max_length=_MARK_LENGTH, db_default="")
     updated_at = models.DateTimeField()
 
     class Meta:

@@ -12,11 +12,12 @@ from django.core.checks import Warning as CheckWarning
 from django.db import connections, router
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from django_sse.models import EnlistedEvent, GroupHead, StoredEvent
+from django_sse.models import GroupHead, StoredEvent
 from django_sse.positions import START, Position
 from django_sse.stores.base import BaseStore, Entry, Slice
 from django_sse.stores.database_calls import DatabaseCalls
-from django_sse.stores.database_numbering import Addition, Numbering, now
+from django_sse.stores.database_numbering import Addition, Numbering
+from django_sse.stores.database_outbox import Outbox
 from django_sse.stores.database_reading import Reading, group_key
 
 __all__ = ["DatabaseStore"]
@@ -60,6 +61,7 @@ class DatabaseStore(BaseStore):
         self.alias = alias
         self._calls = DatabaseCalls(alias)
         self._numbering = Numbering(alias)
+        self._outbox = Outbox(alias)
         self._reading = Reading(alias, max_age_seconds)
 
     def append(
@@ -73,19 +75,13 @@ class DatabaseStore(BaseStore):
         transaction has written.
         """
         additions = _additions(groups, message)
-        entries = self._calls.write(lambda anew: self._append(additions, again=again or anew))
-        by_group = {entry.group: entry for entry in entries}
-        return [by_group[group] for group in groups]
-
-    def _append(self, additions: Sequence[Addition], *, again: bool) -> list[Entry]:
         if not additions:
             return []
-        with self._numbering.locked({a.group_key: a.group for a in additions}) as heads:
-            there = self._numbering.find(heads, additions) if again else []
-            known = {entry.group for entry in there}
-            return there + self._numbering.add(
-                heads, [a for a in additions if a.group not in known]
-            )
+        entries = self._calls.write(
+            lambda anew: self._numbering.append(additions, again=again or anew)
+        )
+        by_group = {entry.group: entry for entry in entries}
+        return [by_group[group] for group in groups]
 
     def enlist(self, groups: Sequence[str], message: dict[str, Any]) -> None:
         """
@@ -94,16 +90,7 @@ class DatabaseStore(BaseStore):
         Nothing is locked: however long the transaction stays open, others go on publishing to
         the same groups.
         """
-        EnlistedEvent.objects.using(self.alias).bulk_create(
-            EnlistedEvent(
-                group_key=key,
-                group_json=json.dumps(group),
-                mark=mark,
-                message_json=message_json,
-                created_at=now(),
-            )
-            for group, key, mark, message_json in _additions(groups, message)
-        )
+        self._outbox.add(_additions(groups, message))
 
     def relay(self, groups: Iterable[str] | None = None) -> list[Entry]:
         """
@@ -128,37 +115,22 @@ class DatabaseStore(BaseStore):
 
     def _waiting(self, groups: Iterable[str] | None) -> list[tuple[str, str]]:
         """Return the keys and names of the groups that have committed events without a number."""
-        rows = EnlistedEvent.objects.using(self.alias).values_list("group_key", "group_json")
-        chunks = [rows.distinct()]
+        batches: Iterable[Sequence[str] | None] = [None]
         if groups is not None:
-            keys = [group_key(group) for group in groups]
-            batches = _batches(keys, _GROUPS_AT_ONCE)
-            chunks = [rows.filter(group_key__in=batch).distinct() for batch in batches]
-        found = {row for chunk in chunks for row in self._calls.read(partial(_fetch, chunk))}
-        return [(key, json.loads(group_json)) for key, group_json in sorted(found)]
+            batches = _batches([group_key(group) for group in groups], _GROUPS_AT_ONCE)
+        look = self._outbox.groups
+        found = [row for keys in batches for row in self._calls.read(partial(look, keys))]
+        return sorted(found)
 
     def _number(self, groups: Mapping[str, str], again: bool) -> list[Entry]:
-        with self._numbering.locked(groups) as heads:
-            # Not FOR UPDATE: that would wait for the transactions of other publishers on MySQL.
-            # Who has the head is alone with the committed rows of its group.
-            enlisted = EnlistedEvent.objects.using(self.alias).filter(group_key__in=groups)
-            rows = list(enlisted.order_by("id")[:_ROWS_AT_ONCE])
-            self._delete_enlisted(rows)
-            return self._numbering.add(
-                heads,
-                [
-                    Addition(groups[row.group_key], row.group_key, row.mark, row.message_json)
-                    for row in rows
-                ],
-            )
-
-    def _delete_enlisted(self, rows: Sequence[EnlistedEvent]) -> None:
-        # One by one: for many ids MySQL may go through the whole table, and then it waits for
-        # every row on its way that another transaction has not committed yet.
-        connection = connections[self.alias]
-        table = connection.ops.quote_name(EnlistedEvent._meta.db_table)
-        with connection.cursor() as cursor:
-            cursor.executemany(f"DELETE FROM {table} WHERE id = %s", [(row.pk,) for row in rows])
+        with self._numbering.locked(groups):
+            # Who has the heads is alone with what is committed for their groups.
+            taken = self._outbox.take(groups, _ROWS_AT_ONCE)
+            by_group: dict[str, list[Addition]] = {}
+            for addition in taken:
+                by_group.setdefault(addition.group, []).append(addition)
+            added = {group: iter(self._numbering.add(some)) for group, some in by_group.items()}
+            return [next(added[addition.group]) for addition in taken]
 
     def read(self, group: str, after: Position, limit: int) -> Slice:
         """See BaseStore.read()."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import InterfaceError, OperationalError
 
@@ -64,7 +64,8 @@ class DatabaseCalls:
         connection = self._connection()
         if _is_in_test_case(connection):
             # All of the test is to be undone, and another connection would not see its rows.
-            return call(False)
+            with transaction.atomic(using=self.alias):
+                return call(False)
         if connection.in_atomic_block or not _commits_by_itself(connection):
             return self._run_apart(call)
         return self._attempt(call)
@@ -79,9 +80,14 @@ class DatabaseCalls:
         return connection
 
     def _run_apart(self, call: Callable[[bool], _T]) -> _T:
+        def committed(again: bool) -> _T:
+            if not connections[self.alias].get_autocommit():  # As DATABASES may say.
+                connections[self.alias].set_autocommit(True)
+            return call(again)
+
         def run() -> _T:
             try:
-                return self._attempt(call)
+                return self._attempt(committed)
             finally:
                 connections[self.alias].close()
 

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 from django.core.checks import ERROR, WARNING
 from django.core.management import call_command
-from django.db import OperationalError, connections, transaction
+from django.db import DataError, OperationalError, connections, transaction
+from django.db.migrations.executor import MigrationExecutor
 
 from django_sse.models import EnlistedEvent, GroupHead, StoredEvent
 from django_sse.positions import START, Position, new_mark
-from django_sse.stores import database_numbering
+from django_sse.stores import database_calls, database_numbering
 from django_sse.stores.base import Entry
 from django_sse.stores.database import DatabaseStore
+from django_sse.stores.database_reading import group_key
 from tests.stores.databases import environment, make_store
 
 TIMEOUT = 60.0
@@ -263,6 +265,122 @@ def test_threads_that_append_and_relay_at_once_leave_no_hole(store: DatabaseStor
         assert len(entries) == len({entry.mark for entry in entries}) == 46
 
 
+def test_first_events_of_groups_at_once_leave_no_hole(store: DatabaseStore) -> None:
+    """Who finds no head makes one, and adds nothing twice; so do all others at that time."""
+    store.append(["room"], message("first"))
+    together = threading.Barrier(4)
+
+    def publish(name: int) -> None:
+        try:
+            for turn in range(5):
+                groups = [f"new {turn}.{number}" for number in range(4)]
+                together.wait(TIMEOUT)
+                store.append(["room", *groups], message(f"{name}.{turn}"))
+        finally:
+            connections[store.alias].close()
+
+    with ThreadPoolExecutor(max_workers=4) as executor:
+        list(executor.map(publish, range(4), timeout=3 * TIMEOUT))
+    assert numbers(history(store)) == list(range(1, 22))
+    for turn in range(5):
+        for number in range(4):
+            entries = history(store, f"new {turn}.{number}")
+            assert numbers(entries) == [1, 2, 3, 4]
+
+
+@pytest.mark.postgresql
+def test_publishers_to_the_same_groups_do_not_deadlock(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever order they name them in: there is nothing to be tried again."""
+    store = make_store("database-postgresql", request)
+    assert isinstance(store, DatabaseStore)
+    groups = [f"room {number}" for number in range(8)]
+    store.append(groups, message())
+    monkeypatch.setattr(database_calls, "_ATTEMPTS", 1)
+    together = threading.Barrier(3)
+
+    def publish(step: int) -> None:
+        try:
+            for _ in range(20):
+                together.wait(TIMEOUT)
+                store.append(groups[::step], message())
+        finally:
+            connections[store.alias].close()
+
+    with ThreadPoolExecutor(max_workers=3) as executor:
+        list(executor.map(publish, [1, -1, 1], timeout=3 * TIMEOUT))
+    assert numbers(history(store, groups[0])) == list(range(1, 62))
+
+
+@contextlib.contextmanager
+def options(store: DatabaseStore, **more: Any) -> Iterator[None]:
+    """Connections to the store's database have *more* options meanwhile."""
+    settings = connections.settings[store.alias]
+    usual = settings["OPTIONS"]
+    settings["OPTIONS"] = {**usual, **more}
+    connections[store.alias].close()
+    try:
+        yield
+    finally:
+        connections[store.alias].close()
+        settings["OPTIONS"] = usual
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_stricter_isolation_leaves_no_hole(level: str, request: pytest.FixtureRequest) -> None:
+    """Whether Django or the server says so: those who conflict try again."""
+    from psycopg import IsolationLevel
+
+    store = make_store("database-postgresql", request)
+    assert isinstance(store, DatabaseStore)
+
+    def publish(name: int) -> None:
+        try:
+            for number in range(8):
+                store.append(["room"], message(f"{name}.{number}"))
+                with transaction.atomic(using=store.alias):
+                    store.enlist(["room"], message(f"{name}.{number}"))
+                store.relay(["room"])
+        finally:
+            connections[store.alias].close()
+
+    server = f"-c default_transaction_isolation={level.replace(' ', chr(92) + ' ')}"
+    django = IsolationLevel[level.upper().replace(" ", "_")]
+    with (
+        options(store, options=server, isolation_level=django),
+        ThreadPoolExecutor(max_workers=2) as executor,
+    ):
+        list(executor.map(publish, range(2), timeout=3 * TIMEOUT))
+        store.relay()
+        assert numbers(history(store)) == list(range(1, 33))
+
+
+@pytest.mark.postgresql
+def test_parameters_may_be_bound_by_the_server(request: pytest.FixtureRequest) -> None:
+    """As psycopg does with ``server_side_binding``."""
+    store = make_store("database-postgresql", request)
+    assert isinstance(store, DatabaseStore)
+    with options(store, server_side_binding=True):
+        store.append(["room"], message("a"))
+        store.enlist(["room"], message("b"))
+        store.enlist(["room"], message("c"))
+        store.relay()
+        store.append(["room", "hall"], message("d"))
+        assert texts(history(store)) == ["a", "b", "c", "d"]
+
+
+def test_append_takes_few_statements(
+    store: DatabaseStore, kind: str, django_assert_num_queries: Any
+) -> None:
+    """A single one on PostgreSQL; elsewhere three, and what begins and ends a transaction."""
+    store.append(["room"], message())
+    count = 1 if kind == "postgresql" else 3 + 2
+    with django_assert_num_queries(count, connection=connections[store.alias]):
+        store.append(["room"], message())
+
+
 def start(kind: str, script: str) -> "subprocess.Popen[str]":
     """Run *script* in a process of its own, with the store of the tests."""
     head = (
@@ -356,6 +474,22 @@ def test_append_in_a_transaction_is_no_part_of_it(
     assert texts(history(store)) == ["at once", "another's"]
 
 
+def test_append_is_committed_where_django_commits_nothing(store: DatabaseStore) -> None:
+    """With ``AUTOCOMMIT`` off it still is no part of what is open."""
+    connection = connections[store.alias]
+    connection.close()
+    connection.settings_dict["AUTOCOMMIT"] = False
+    try:
+        connection.connect()
+        store.append(["room"], message("a"))
+        connection.rollback()
+        store.append(["room", "hall"], message("b"))
+    finally:
+        connection.settings_dict["AUTOCOMMIT"] = True
+        connection.close()
+    assert texts(history(store)) == ["a", "b"]
+
+
 def test_append_beside_a_transaction_that_has_sqlites_file_says_so(
     request: pytest.FixtureRequest,
 ) -> None:
@@ -399,6 +533,22 @@ def test_works_within_a_test_case_of_django() -> None:
     assert texts(history(store)) == ["b", "a"]
     store.trim("room")
     store.forget_old()
+
+
+@pytest.mark.postgresql
+def test_append_that_fails_leaves_the_transaction_of_a_test_case_whole(
+    request: pytest.FixtureRequest,
+) -> None:
+    """The test goes on."""
+    store = make_store("database-postgresql", request)
+    assert isinstance(store, DatabaseStore)
+    with rolled_back(store):
+        block: Any = connections[store.alias].atomic_blocks[0]
+        block._from_testcase = True
+        with pytest.raises(DataError):
+            store.append(["room"], message() | {"mark": "too long" * 5})
+        store.append(["room"], message("after"))
+        assert texts(history(store)) == ["after"]
 
 
 def test_append_again_finds_what_was_added(store: DatabaseStore) -> None:
@@ -474,8 +624,7 @@ def test_append_whose_commit_was_not_confirmed_is_not_added_twice(
     commit = connection.commit
     broken: list[None] = []
 
-    def commit_and_break() -> None:
-        commit()
+    def break_once() -> None:
         if not broken:
             broken.append(None)
             raw = connection.connection if kind == "postgresql" else connection.connection._sock
@@ -483,8 +632,19 @@ def test_append_whose_commit_was_not_confirmed_is_not_added_twice(
                 copy.shutdown(socket.SHUT_RDWR)
             raise OperationalError("No answer.")
 
+    def commit_and_break() -> None:
+        commit()
+        break_once()
+
+    def execute_and_break(execute: Callable[..., Any], *args: Any) -> Any:
+        result = execute(*args)
+        if kind == "postgresql":  # A single statement, which is its own transaction.
+            break_once()
+        return result
+
     monkeypatch.setattr(connection, "commit", commit_and_break)
-    assert numbers(store.append(["room"], message("once"))) == [2]
+    with connection.execute_wrapper(execute_and_break):
+        assert numbers(store.append(["room"], message("once"))) == [2]
     assert broken
     assert texts(history(store)) == ["first", "once"]
 
@@ -623,7 +783,45 @@ def test_time_is_that_of_the_database_field(settings: Any, use_tz: bool) -> None
     )
 
 
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_events_are_as_old_as_they_are(store: DatabaseStore, settings: Any, use_tz: bool) -> None:
+    """Whether numbered at once or later, and whatever time zone the project is in."""
+    settings.USE_TZ = use_tz
+    settings.TIME_ZONE = "Asia/Tokyo"
+    store.append(["room"], message())
+    store.enlist(["room"], message())
+    store.enlist(["room"], message())
+    store.relay()
+    now = database_numbering.now()
+    for row in StoredEvent.objects.using(store.alias):
+        assert abs(row.created_at - now) < datetime.timedelta(minutes=1)
+    assert numbers(history(store)) == [1, 2, 3]
+    age(store, 4000)
+    assert history(store) == []
+
+
 # The app.
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_heads_of_before_the_second_migration_go_on(store: DatabaseStore, is_old: bool) -> None:
+    """Those there were, and those that a process of the release before still makes."""
+    connection = connections[store.alias]
+    executor = MigrationExecutor(connection)
+    key = group_key("room")
+    if is_old:
+        executor.migrate([("django_sse", "0001_stores")])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO django_sse_group (group_key, group_json, number, mark, updated_at)"
+            " VALUES (%s, '\"room\"', 7, 'the mark', '2020-01-01 00:00:00')",
+            [key],
+        )
+    if is_old:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes("django_sse"))
+    [entry] = store.append(["room"], message())
+    assert entry.follows(Position(7, "the mark"))
 
 
 @pytest.mark.django_db
