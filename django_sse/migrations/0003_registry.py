@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("django_sse", "0001_stores"),
+        ("django_sse", "0002_head_knows_previous_mark"),
     ]
 
     operations = [
