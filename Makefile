@@ -17,6 +17,9 @@ SCRIPTS = $$(find django_sse demo_project templates tests benchmarks \
 CHECK_JS = for file in $(SCRIPTS); do \
 	node --input-type=module --check < "$$file" || { echo "in $$file" >&2; exit 1; }; done
 
+ESLINT = tests/javascript/node_modules/.bin/eslint
+CHECK_STYLE = $(ESLINT) --config tests/javascript/eslint.config.js django_sse/static tests/javascript
+
 .DEFAULT_GOAL := help
 # Targets share one environment, and pip is not made to be run twice on it at once.
 .NOTPARALLEL:
@@ -41,6 +44,7 @@ lint: $(VENV)/.installed-lint  ## Check code, templates and scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/djade --check --target-version 5.2 $(TEMPLATES)
 	@if command -v node > /dev/null; then $(CHECK_JS); else echo "node is not here: scripts not checked"; fi
+	@if test -x $(ESLINT); then $(CHECK_STYLE); else echo "eslint is not here: npm install --prefix tests/javascript"; fi
 
 format: $(VENV)/.installed-lint  ## Rewrite code and templates in their common form
 	$(BIN)/ruff check --fix .

@@ -4,9 +4,10 @@ from typing import Any
 
 from channels.layers import InMemoryChannelLayer
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.urls import NoReverseMatch, reverse
 
 from django_sse.conf import get_settings
 from django_sse.layers import get_layer, has_layer
@@ -18,12 +19,14 @@ from django_sse.stores import get_store
 __all__ = [
     "check_asgi",
     "check_channel_layer",
+    "check_group_access",
     "check_models_that_publish",
     "check_process_count",
     "check_registry",
     "check_settings",
     "check_store",
     "check_store_is_shared",
+    "check_tokens_are_rechecked",
 ]
 
 
@@ -139,6 +142,55 @@ def check_asgi(**kwargs: Any) -> list[CheckMessage]:
             id="django_sse.W002",
         )
     ]
+
+
+@register(Tags.urls)
+def check_group_access(**kwargs: Any) -> list[CheckMessage]:
+    """``GROUP_ACCESS`` is set, and nothing asks it."""
+    try:
+        function = get_settings().group_access
+    except ImproperlyConfigured:
+        return []  # check_settings() tells.
+    if function is None or _has_urls():
+        return []
+    return [
+        Warning(
+            "DJANGO_SSE['GROUP_ACCESS'] says who may read groups by name, and there is no URL for"
+            " that.",
+            hint="Add path('sse/', include('django_sse.urls')) to the URLconf, or take the setting"
+            " out.",
+            id="django_sse.W004",
+        )
+    ]
+
+
+@register(Tags.urls, deploy=True)
+def check_tokens_are_rechecked(**kwargs: Any) -> list[CheckMessage]:
+    """A stream that was opened by a token goes on after its reader has logged out."""
+    try:
+        seconds = get_settings().recheck_seconds
+    except ImproperlyConfigured:
+        return []  # check_settings() tells.
+    if seconds is not None or not _has_urls():
+        return []
+    return [
+        Warning(
+            "django_sse.urls is included, and RECHECK_SECONDS is not set: an open stream of groups"
+            " goes on when its reader logs out or may not read a group any more.",
+            hint="Set DJANGO_SSE['RECHECK_SECONDS'], to 60 for example.",
+            id="django_sse.W005",
+        )
+    ]
+
+
+def _has_urls() -> bool:
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return False
+    try:
+        reverse("django_sse:groups")
+    except NoReverseMatch:
+        return False
+    return True
 
 
 @register(deploy=True)

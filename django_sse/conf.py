@@ -108,6 +108,12 @@ class Settings:
         "a list of origins as browsers send them, such as 'https://example.com'",
         lambda v: isinstance(v, list | tuple) and all(is_origin(origin) for origin in v),
     )
+    group_access: Callable[..., Any] | None = _setting(
+        None,
+        "a function of a request and a group's name, the dotted path of one, or None",
+        lambda v: v is None or (callable(v) and not isinstance(v, type)),
+    )
+    token_seconds: float = _seconds(300)
     store: Mapping[str, Any] | Literal["auto"] | None = _setting(
         "auto",
         "a dict with 'BACKEND', a dotted path, and maybe 'OPTIONS', a dict; or 'auto'; or None",
@@ -130,6 +136,8 @@ def is_origin(value: object) -> bool:
     return isinstance(value, str) and _ORIGIN.fullmatch(value) is not None
 
 
+# What may be a dotted path, and what stands in for one that leads nowhere.
+_IMPORTED: dict[str, Any] = {"ENCODER": json.JSONEncoder, "GROUP_ACCESS": None}
 _FIELDS = {field.name.upper(): field for field in dataclasses.fields(Settings)}
 
 
@@ -148,8 +156,8 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
             problems.append(_unknown(key))
             continue
         field = _FIELDS[key]
-        if key == "ENCODER" and isinstance(value, str):
-            value = _import_encoder(value, problems)
+        if key in _IMPORTED and isinstance(value, str):
+            value = _import(key, value, problems)
         if not field.metadata["holds"](value):
             problems.append(
                 f"DJANGO_SSE[{key!r}] is {value!r}; it must be {field.metadata['rule']}."
@@ -169,12 +177,12 @@ def _unknown(key: object) -> str:
     return f"DJANGO_SSE has no setting {key!r}; {fix}"
 
 
-def _import_encoder(path: str, problems: list[str]) -> Any:
+def _import(key: str, path: str, problems: list[str]) -> Any:
     try:
         return import_string(path)
     except ImportError as error:
-        problems.append(f"DJANGO_SSE['ENCODER'] cannot be imported: {error}.")
-        return json.JSONEncoder
+        problems.append(f"DJANGO_SSE[{key!r}] cannot be imported: {error}.")
+        return _IMPORTED[key]
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from django_sse.arguments import ModelArguments, check_lookups
+from django_sse.declarations import declare_groups
 from django_sse.endpoints import Author, Endpoint, run_outside_transactions
 from django_sse.options import StreamOptions, make_options
 from django_sse.streams import EventStream, as_event
@@ -60,6 +61,7 @@ def _decorate(view: Callable[..., Any], options: StreamOptions) -> View:
     if inspect.isasyncgenfunction(view):
         # functools.wraps() makes inspect see the generator; Django must see a coroutine function.
         del stream_view.__wrapped__
+    declare_groups(stream_view, endpoint.declared_groups)
     # An async view cannot run in the transaction that ATOMIC_REQUESTS opens.
     return run_outside_transactions(stream_view)
 

@@ -14,8 +14,9 @@ from django_sse.access import allow_origin, is_refused_origin, refresh_user
 from django_sse.arguments import ModelArguments, call_with_request
 from django_sse.conf import get_settings
 from django_sse.contexts import view_context
+from django_sse.declarations import Declared
 from django_sse.exceptions import ChannelLayerUnavailable, StoreUnavailable, StreamClosed
-from django_sse.groups import check_groups
+from django_sse.groups import check_groups, check_names
 from django_sse.http import (
     EventStreamResponse,
     busy_response,
@@ -140,6 +141,17 @@ class Endpoint:
             await _discard(stream)
             raise
 
+    @property
+    def declared_groups(self) -> Declared:
+        """What the option ``groups`` tells of the streams' groups. See declare_groups()."""
+        groups = self._options.groups
+        return self._find_groups if callable(groups) else check_names(groups)
+
+    async def _find_groups(
+        self, request: HttpRequest, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        return await self._groups(request, await self._models.resolve(kwargs))
+
     async def _groups(self, request: HttpRequest, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
         groups = self._options.groups
         if callable(groups):
@@ -200,7 +212,8 @@ class Endpoint:
 def _last_event_id(request: HttpRequest) -> str | None:
     header = request.headers.get("Last-Event-ID")
     if not header:
-        return request.GET.get("last_event_id")
+        # npm's reconnecting-eventsource and others add theirs to a URL that may have an older one.
+        return request.GET.get("lastEventId") or request.GET.get("last_event_id")
     try:
         # Browsers send it as UTF-8; Django reads every header as Latin-1.
         return header.encode("latin-1").decode()

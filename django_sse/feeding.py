@@ -165,17 +165,18 @@ class Fed(Lifecycle):
         if self._send is None and self._last_id == self._first:
             self._first = self._last_id = id_line
         elif id_line:
-            told = id_line + b"\n"
-            if self._send is not None:
-                told += self._reset(id_line)
+            told = b"" if self._send is None else self._reset(id_line)
+            told = told or id_line + b"\n"
             self._last_id = id_line
             self._driver.run(lambda: self.write(told))
 
     def first_bytes(self) -> bytes:
         """Return the reconnection time and, with groups, the id to come back with."""
-        first = frame(retry=self._lifetime.retry)[:-1] + self._first + b"\n"
-        if self._first:
-            first += self._reset(self._first)
+        # With a reset it is that one's id: who has it, and leaves then, has been told.
+        opening = (self._first and self._reset(self._first)) or self._first + b"\n"
+        first = frame(retry=self._lifetime.retry)[:-1] + opening
+        if (beat := self._lifetime.beat) is not None:
+            first += self._first + beat.frame
         if self._resumption is not None and self._resumption.is_plain:
             self._resumption = None
         return first
@@ -184,10 +185,10 @@ class Fed(Lifecycle):
         """See Timekeeper: a comment, or the id, where it has moved on with events left out."""
         self._hub.gathering.flush(self.audience)
         id_line = self.place.id_line if self.place is not None else b""
-        if id_line == self._last_id:
-            return HEARTBEAT
-        self._last_id = id_line
-        return id_line + b"\n"
+        is_told, self._last_id = id_line == self._last_id, id_line
+        if (beat := self._lifetime.beat) is not None:
+            return id_line + beat.frame
+        return HEARTBEAT if is_told else id_line + b"\n"
 
     def _reset(self, id_line: bytes) -> bytes:
         reason = self._resumption.take_reset() if self._resumption is not None else None

@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django_sse.conf import get_settings
 from django_sse.exceptions import InvalidGroup
 
-__all__ = ["BROADCAST", "check_groups", "check_names", "layer_group"]
+__all__ = ["BROADCAST", "check_groups", "check_names", "layer_group", "split_groups"]
 
 #: The group of all streams: the empty name, which no other group can have.
 BROADCAST = ""
@@ -52,6 +52,11 @@ def check_names(groups: str | Iterable[str]) -> tuple[str, ...]:
     for name in names:
         _check_name(name)
     return tuple(dict.fromkeys(names))
+
+
+def split_groups(text: str) -> list[str]:
+    """Return the names that *text* has between its commas, as templates and URLs write them."""
+    return [name.strip() for name in text.split(",")]
 
 
 def _check_name(name: object) -> None:

@@ -1,12 +1,35 @@
 """How a stream is kept, and how long."""
 
 import dataclasses
+import json
 from collections.abc import Awaitable, Callable
 
 from django_sse.conf import get_settings, is_seconds
-from django_sse.framing import check_retry
+from django_sse.framing import check_retry, frame
 
-__all__ = ["Lifetime", "check_lifetime", "make_lifetime"]
+__all__ = ["Beat", "Lifetime", "check_lifetime", "make_lifetime"]
+
+
+class Beat:
+    """
+    Heartbeats that are events, since comments never reach the code of a page.
+
+    They come at their interval whatever else is sent: a page knows only of the events whose names
+    it listens to, and would take the silence of the others for that of the network.
+
+    Args:
+        seconds: The interval, which is the data of each.
+
+    Attributes:
+        frame: The event, without an id.
+        last: When the last one was sent, by the clock of the loop.
+    """
+
+    __slots__ = ("frame", "last")
+
+    def __init__(self, seconds: float) -> None:
+        self.frame = frame(json.dumps(seconds), event="heartbeat")
+        self.last = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +43,7 @@ class Lifetime:
         max_duration: Seconds until the stream ends, spread by 20 %; None is no limit.
         recheck: Seconds from one call of *guard* to the next; None is never again.
         guard: Called on each recheck; the stream ends when it returns False or fails.
+        beat: Set if heartbeats are events, which do not wait for a silence.
     """
 
     heartbeat: float
@@ -27,6 +51,11 @@ class Lifetime:
     max_duration: float | None
     recheck: float | None = None
     guard: Callable[[], Awaitable[bool]] | None = None
+    beat: Beat | None = None
+
+    def with_beat(self) -> "Lifetime":
+        """Return the same with heartbeats that are events."""
+        return dataclasses.replace(self, beat=Beat(self.heartbeat))
 
 
 def check_lifetime(

@@ -28,8 +28,9 @@ class Place:
     def __init__(
         self, positions: Mapping[str, Position], ahead: Mapping[str, frozenset[str]] | None = None
     ) -> None:
-        self.positions = dict(positions)
-        self._records = {group: record(group, position) for group, position in positions.items()}
+        # By name: the ids of one place are the same text, whoever makes them.
+        self.positions = dict(sorted(positions.items()))
+        self._records = {group: record(group, here) for group, here in self.positions.items()}
         # By the event's mark: the groups in which it is to be passed over.
         self._ahead: dict[str, frozenset[str]] = dict(ahead or {})
         # The same for events that are in no history. No id tells of them.

@@ -59,6 +59,8 @@ class EventStream(Fed):
         last_event_id: str | None = None,
         start: Start = "new",
     ) -> None:
+        if request is not None and request.GET.get("heartbeat") == "event":
+            lifetime = lifetime.with_beat()
         super().__init__(lifetime, request, last_event_id, start)
         self.last_event_id = last_event_id
         current_stream.set(self)

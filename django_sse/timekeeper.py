@@ -31,7 +31,8 @@ class Timekeeper(Outlet):
 
     def start_clock(self) -> None:
         """Begin with the deadlines of a stream that is served."""
-        now = self._last_write = self._hub.loop.time()
+        now = self._hub.loop.time()
+        self._note_heartbeat(now)
         if self._lifetime.max_duration is not None:
             # Spread, so that streams which began together do not end together.
             self._ends_at = now + self._lifetime.max_duration * random.uniform(0.9, 1.1)
@@ -58,18 +59,31 @@ class Timekeeper(Outlet):
         else:
             if self._recheck_at is not None and now >= self._recheck_at:
                 self.recheck_now()
-            if self._queue is None and now >= self._last_write + self._lifetime.heartbeat:
-                self._last_write = now
+            if self._queue is None and now >= self._next_heartbeat:
+                self._note_heartbeat(now)
                 self.write(self.heartbeat())
         return self._next_deadline(now) if self.reason is None else None
 
     def _next_deadline(self, now: float) -> float:
         if self._queue is None:
             # A send that begins to wait from now on is over its time at the earliest then.
-            first = min(self._last_write + self._lifetime.heartbeat, now + self._send_timeout)
+            first = min(self._next_heartbeat, now + self._send_timeout)
         else:
             first = self._waits_since + self._send_timeout
+            if self._lifetime.beat is not None:  # It is not put off for as long as that.
+                first = min(first, now + self._lifetime.heartbeat)
         return min(first, self._ends_at or first, self._recheck_at or first)
+
+    @property
+    def _next_heartbeat(self) -> float:
+        beat = self._lifetime.beat
+        last = self._last_write if beat is None else beat.last
+        return last + self._lifetime.heartbeat
+
+    def _note_heartbeat(self, now: float) -> None:
+        self._last_write = now
+        if (beat := self._lifetime.beat) is not None:
+            beat.last = now
 
     def recheck_now(self) -> None:
         """Call the guard, if there is one that is called again, and is not being called."""

@@ -1,6 +1,6 @@
 """The class-based event-stream view."""
 
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -11,7 +11,9 @@ from django.views import View
 
 from django_sse.arguments import ModelArguments
 from django_sse.calls import call
+from django_sse.declarations import Declared, declare_groups
 from django_sse.endpoints import Endpoint, run_outside_transactions
+from django_sse.groups import check_groups, check_names
 from django_sse.options import make_options
 from django_sse.resuming import Start
 from django_sse.streams import EventStream, as_event
@@ -56,6 +58,7 @@ class EventStreamView(View):
         known = {name: value for name, value in given.items() if not isinstance(value, property)}
         known["groups"] = known.get("groups") or ()
         make_options({**known, "guard": cls.has_access})
+        declare_groups(view, _declared(cls, initkwargs, known["groups"]))
         # An async view cannot run in the transaction that ATOMIC_REQUESTS opens.
         return run_outside_transactions(view)
 
@@ -116,3 +119,19 @@ class EventStreamView(View):
 
 # The URL's arguments are in self.kwargs, as in every class-based view.
 _NO_MODELS = ModelArguments(EventStreamView.get, {})
+
+
+def _declared(
+    view: type[EventStreamView], initkwargs: Mapping[str, Any], groups: str | Sequence[str]
+) -> Declared:
+    """Return what *view* tells of its streams' groups, of which *groups* are the attribute."""
+
+    async def ask(
+        request: HttpRequest, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        made = view(**initkwargs)
+        made.setup(request, *args, **kwargs)
+        return check_groups(await made._ask("get_groups") or ())
+
+    is_static = bool(groups) and view.get_groups is EventStreamView.get_groups
+    return check_names(groups) if is_static else ask

@@ -7,6 +7,7 @@ import pytest
 from django.core.checks import CheckMessage, Error, Tags, Warning, registry, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.urls import include, path
 
 from django_sse import checks
 
@@ -20,7 +21,16 @@ ALL = [
     checks.check_registry,
     checks.check_store,
     checks.check_store_is_shared,
+    checks.check_group_access,
+    checks.check_tokens_are_rechecked,
 ]
+DEPLOYED_ONLY = {checks.check_process_count, checks.check_tokens_are_rechecked}
+
+
+class WithUrls:
+    """A URLconf with the package's own."""
+
+    urlpatterns = [path("sse/", include("django_sse.urls"))]
 
 
 def ours(**options: Any) -> list[CheckMessage]:
@@ -34,7 +44,7 @@ def test_checks_are_registered() -> None:
     """The app registers each of them; that of the processes is for a deployment."""
     here = {check for check in registry.registry.get_checks() if check in ALL}
     deployed = {check for check in registry.registry.get_checks(True) if check in ALL}
-    assert here == set(ALL) - {checks.check_process_count}
+    assert here == set(ALL) - DEPLOYED_ONLY
     assert deployed == set(ALL)
     assert Tags.security not in getattr(checks.check_process_count, "tags", ())
 
@@ -146,6 +156,58 @@ def test_check_process_count_takes_a_layer_of_several_processes(settings: Any, n
     """Both layers of channels_redis reach every process; nothing connects for the check."""
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{name}"}}
     assert checks.check_process_count() == []
+
+
+def test_check_group_access_tells_of_a_function_that_nothing_asks(settings: Any) -> None:
+    """W004: without the package's URLs there are no streams by name."""
+    settings.DJANGO_SSE = {"GROUP_ACCESS": lambda request, group: True}
+    assert ours() == [
+        Warning(
+            "DJANGO_SSE['GROUP_ACCESS'] says who may read groups by name, and there is no URL for"
+            " that.",
+            hint="Add path('sse/', include('django_sse.urls')) to the URLconf, or take the setting"
+            " out.",
+            id="django_sse.W004",
+        )
+    ]
+    settings.ROOT_URLCONF = WithUrls
+    assert ours() == []
+
+
+def test_check_tokens_are_rechecked_tells_of_streams_that_outlive_a_login(settings: Any) -> None:
+    """W005, on deployment only: nobody looks again whose an open stream is."""
+    settings.CHANNEL_LAYERS = REDIS
+    settings.ROOT_URLCONF = WithUrls
+    assert ours() == []
+    assert ours(include_deployment_checks=True) == [
+        Warning(
+            "django_sse.urls is included, and RECHECK_SECONDS is not set: an open stream of groups"
+            " goes on when its reader logs out or may not read a group any more.",
+            hint="Set DJANGO_SSE['RECHECK_SECONDS'], to 60 for example.",
+            id="django_sse.W005",
+        )
+    ]
+    settings.DJANGO_SSE = {"RECHECK_SECONDS": 60}
+    assert ours(include_deployment_checks=True) == []
+
+
+@pytest.mark.parametrize("given", [None, ""])
+def test_checks_of_a_project_without_urls(settings: Any, given: Any) -> None:
+    """It may serve something else than Django's views; there is nothing to look for."""
+    settings.ROOT_URLCONF = given
+    settings.DJANGO_SSE = {"GROUP_ACCESS": lambda request, group: True}
+    assert [message.id for message in checks.check_group_access()] == ["django_sse.W004"]
+    assert checks.check_tokens_are_rechecked() == []
+
+
+@pytest.mark.parametrize("check", [checks.check_group_access, checks.check_tokens_are_rechecked])
+def test_checks_of_streams_of_groups_leave_wrong_settings_to_their_own_check(
+    settings: Any, check: Any
+) -> None:
+    """One mistake, one message."""
+    settings.ROOT_URLCONF = WithUrls
+    settings.DJANGO_SSE = {"GROUP_ACCESS": "no.such"}
+    assert check() == []
 
 
 def test_every_check_has_an_id_of_its_own(settings: Any) -> None:

@@ -56,6 +56,12 @@ RULES: dict[str, tuple[str, list[Any], list[Any]]] = {
         [(), ("https://example.com", "http://localhost:3000")],
         ["https://example.com", None, ["example.com"], ["https://example.com/"], [7]],
     ),
+    "GROUP_ACCESS": (
+        "a function of a request and a group's name, the dotted path of one, or None",
+        [None, math.hypot],
+        [True, 1, ["shop.access.may_read"], dict],
+    ),
+    "TOKEN_SECONDS": (SECONDS, [1, 0.5, 3600], NO_SECONDS),
     "STORE": (
         "a dict with 'BACKEND', a dotted path, and maybe 'OPTIONS', a dict; or 'auto'; or None",
         [None, "auto", {"BACKEND": "a.Store"}, {"BACKEND": "a.Store", "OPTIONS": {"x": 1}}],
@@ -123,6 +129,8 @@ def test_defaults_keep_their_own_rules() -> None:
         max_groups=100,
         max_connections=None,
         allowed_origins=(),
+        group_access=None,
+        token_seconds=300,
     )
 
 
@@ -131,13 +139,19 @@ def test_load_settings_imports_an_encoder() -> None:
     assert load_settings({"ENCODER": "tests.test_conf.PlainEncoder"}).encoder is PlainEncoder
 
 
+def test_load_settings_imports_the_function_of_group_access() -> None:
+    """The path of a function is as good as the function."""
+    assert load_settings({"GROUP_ACCESS": "math.hypot"}).group_access is math.hypot
+
+
+@pytest.mark.parametrize("name", ["ENCODER", "GROUP_ACCESS"])
 @pytest.mark.parametrize("path", ["tests.test_conf.Missing", "no_such_module.Encoder", "Encoder"])
-def test_load_settings_refuses_a_path_that_leads_nowhere(path: str) -> None:
+def test_load_settings_refuses_a_path_that_leads_nowhere(name: str, path: str) -> None:
     """The message names the setting, and says what Django's import said."""
     with pytest.raises(ImproperlyConfigured) as caught:
-        load_settings({"ENCODER": path})
+        load_settings({name: path})
     message = str(caught.value)
-    assert message.startswith("DJANGO_SSE['ENCODER'] cannot be imported: ")
+    assert message.startswith(f"DJANGO_SSE[{name!r}] cannot be imported: ")
     assert path.split(".")[0] in message
     assert "must be" not in message
 

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +64,7 @@ class Block(NamedTuple):
     @property
     def file(self) -> str | None:
         """The path of the project's file that the block's first line names."""
-        found = re.match(r"(?:# |\{# )([\w/]+\.\w+)(?: #\})?\n", self.text)
+        found = re.match(r"(?:# |// |\{# )([\w/]+\.\w+)(?: #\})?\n", self.text)
         return found and found[1]
 
 
@@ -452,13 +452,18 @@ def test_scripts_of_pages_are_javascript(page: Path) -> None:
 class Project:
     """A project made as a page says: by Django's command, then by the page's files in order."""
 
-    def __init__(self, folder: Path, page: Path, app: str) -> None:
+    def __init__(
+        self, folder: Path, page: Path, app: str, files: Mapping[str, str] | None = None
+    ) -> None:
+        """Make it in *folder*; *files* are what stands in it before the page begins."""
         self.folder = folder
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self._environment.pop("DJANGO_SETTINGS_MODULE", None)
         self._environment["NO_COLOR"] = "1"
         self.run("-m", "django", "startproject", "mysite", ".")
         self.run("manage.py", "startapp", app)
+        for path, text in (files or {}).items():
+            self._write(folder / path, text)
         for block in blocks_of(page):
             if block.file is not None:
                 self._write(folder / block.file, block.text)

@@ -1,0 +1,88 @@
+"""The attributes of ``<event-source>`` that a template may give, each with its rule."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django_sse.conf import is_seconds
+
+__all__ = ["check_attribute", "is_attribute", "suggest_attribute"]
+
+_VERBS = (
+    "innerHTML",
+    "outerHTML",
+    "beforebegin",
+    "afterbegin",
+    "beforeend",
+    "afterend",
+    "delete",
+    "morph",
+    "none",
+)
+
+_Rule = tuple[str, Callable[[Any], bool]]
+
+
+def _one_of(*choices: str) -> _Rule:
+    return f"one of {', '.join(choices)}", lambda value: value in choices
+
+
+# The name of an event may have colons of its own: it ends at the one that a verb comes behind.
+_SWAP_RULE = re.compile(rf"\S.*?\s*:\s*({'|'.join(_VERBS)})(\s+\S.*)?", re.DOTALL)
+
+
+def _is_swap(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    rules = [rule.strip() for rule in value.split(";") if rule.strip()]
+    return value.strip() in _VERBS or (bool(rules) and all(map(_SWAP_RULE.fullmatch, rules)))
+
+
+_ANYTHING: _Rule = ("text", lambda value: True)
+_FLAG: _Rule = ("True or False", lambda value: value is True)
+_RULES: dict[str, _Rule] = {
+    "events": ("names of events, in a string or a list", lambda v: isinstance(v, Iterable)),
+    "target": _ANYTHING,
+    "swap": (
+        f"one of {', '.join(_VERBS)}, or rules such as"
+        " 'order.created: afterbegin #orders; order.deleted: delete #order-{id}'",
+        _is_swap,
+    ),
+    "parse": _one_of("auto", "json", "text"),
+    "reload_url": _ANYTHING,
+    "shared": _FLAG,
+    "transport": _one_of("eventsource", "fetch"),
+    "pause_hidden": _FLAG,
+    "poll": ("a number of seconds above 0", is_seconds),
+    "with_credentials": _FLAG,
+    "id": _ANYTHING,
+    "class": _ANYTHING,
+}
+_PREFIXES = ("aria_", "data_")
+
+
+def is_attribute(name: str) -> bool:
+    """Tell whether the keyword *name* of a tag is an attribute of the element."""
+    return name in _RULES or name.startswith(_PREFIXES)
+
+
+def check_attribute(name: str, value: Any) -> Any:
+    """
+    Return *value* as it is written into the attribute *name*; None where it has none.
+
+    Raises:
+        ValueError: If it breaks the attribute's rule.
+    """
+    if value is None or value is False:
+        return None
+    rule, holds = _RULES.get(name, _ANYTHING)
+    if not holds(value):
+        raise ValueError(f"{name}={value!r} must be {rule}.")
+    return " ".join(value) if name == "events" and not isinstance(value, str) else value
+
+
+def suggest_attribute(name: str) -> str:
+    """Return what a typo in *name* may have meant, or else what there is."""
+    near = difflib.get_close_matches(name, _RULES, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"the attributes are {', '.join(_RULES)}."

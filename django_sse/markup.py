@@ -1,0 +1,185 @@
+"""What templates say of streams, as HTML: the same for every template engine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from django_sse.declarations import declared_groups
+from django_sse.element_attributes import check_attribute, is_attribute, suggest_attribute
+from django_sse.group_streams import SignedUrl, sign_url
+from django_sse.groups import split_groups
+from django_sse.last_event_ids import get_last_event_id
+
+try:
+    from django.middleware.csp import get_nonce
+except ImportError:  # Before Django 6.0.
+
+    def get_nonce(request: HttpRequest) -> None:  # type: ignore[misc]
+        """Return None: there is no such middleware."""
+
+
+__all__ = ["Page", "event_source", "event_source_script", "event_source_url"]
+
+
+class Page(NamedTuple):
+    """
+    What a template engine knows of the page that it renders.
+
+    Attributes:
+        request: The request; None if the template has none.
+        nonce: What the template has as ``csp_nonce``.
+        rendered: What the page has already, kept from tag to tag of one render.
+    """
+
+    request: HttpRequest | None
+    nonce: object
+    rendered: set[str]
+
+
+def event_source(page: Page, args: Sequence[Any], kwargs: Mapping[str, Any]) -> SafeString:
+    """
+    Return an ``<event-source>``, before it the script that defines it if the page has none yet.
+
+    Args:
+        page: What is rendered.
+        args: The name of a URL and its positional arguments, or nothing.
+        kwargs: ``groups``, ``last_event_id``, attributes of the element, arguments of the URL.
+
+    Raises:
+        ValueError: If something is missing, unknown or breaks its rule.
+        NoReverseMatch: If there is no such URL.
+        InvalidGroup: See make_token().
+        ImproperlyConfigured: If something is needed that the project or the template lacks.
+        SynchronousOnlyOperation: If something has to be waited for, on an event loop.
+    """
+    own = {name: value for name, value in kwargs.items() if is_attribute(name)}
+    rest = {name: value for name, value in kwargs.items() if name not in own}
+    source = _find("event_source", page, args, rest)
+    attributes = {
+        "src": source.url,
+        "last-event-id": source.last_event_id,
+        "renew-url": source.signed and source.signed.renew_url,
+        "renew-after": source.signed and source.signed.renew_after,
+        **{name.replace("_", "-"): check_attribute(name, value) for name, value in own.items()},
+    }
+    return format_html(
+        "{}<event-source{}></event-source>", event_source_script(page), _write(attributes)
+    )
+
+
+def event_source_url(page: Page, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """
+    Return the URL of a stream, with its last event id and, for groups, its token.
+
+    Takes, and raises, what event_source() does, but for the attributes.
+    """
+    source = _find("event_source_url", page, args, kwargs)
+    if source.last_event_id is None:
+        return source.url
+    query = urlencode({"last_event_id": source.last_event_id}, safe="~")
+    return f"{source.url}{'&' if '?' in source.url else '?'}{query}"
+
+
+def event_source_script(page: Page) -> SafeString:
+    """Return the script that defines the element; nothing where the page has it already."""
+    if "script" in page.rendered:
+        return SafeString("")
+    page.rendered.add("script")
+    script = {
+        "type": "module",
+        "src": static("django_sse/event-source.js"),
+        "nonce": _nonce_of(page),
+    }
+    return format_html("<script{}></script>", _write(script))
+
+
+def _write(attributes: Mapping[str, Any]) -> SafeString:
+    """Return those of *attributes* that are not None, as HTML; True is an empty one."""
+    written = {name: "" if value is True else value for name, value in attributes.items()}
+    pairs = [(name, value) for name, value in written.items() if value is not None]
+    return format_html_join("", ' {}="{}"', pairs)
+
+
+def _nonce_of(page: Page) -> str | None:
+    nonces = [page.nonce]
+    if page.request is not None:
+        nonces += [getattr(page.request, "csp_nonce", None), get_nonce(page.request)]
+    # One that nobody has asked for yet is false, and made when it becomes text.
+    return next((str(nonce) for nonce in nonces if nonce is not None and str(nonce)), None)
+
+
+class _Source(NamedTuple):
+    url: str
+    last_event_id: str | None
+    signed: SignedUrl | None = None
+
+
+def _find(tag: str, page: Page, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Source:
+    """Return the stream that the arguments of *tag* name."""
+    url_kwargs = dict(kwargs)
+    given = url_kwargs.pop("groups", None) or ()
+    groups = split_groups(given) if isinstance(given, str) else list(given)
+    noted = url_kwargs.pop("last_event_id", "")
+    if args:
+        url = _reverse(tag, page, args, url_kwargs)
+        id = _last_event_id(noted, lambda: groups or declared_groups(url, page.request))
+        return _Source(url, id)
+    if not groups:
+        raise ValueError(
+            f"{tag} was given no URL, and groups={kwargs.get('groups')!r}; give the name of a"
+            " stream's URL and its arguments, or groups='orders,announcements'."
+        )
+    if url_kwargs:
+        name = next(iter(url_kwargs))
+        raise ValueError(
+            f"{tag} groups={given!r} was given {name!r}, which is no attribute of the element, and"
+            f" there is no URL that it could be an argument of; {suggest_attribute(name)}"
+        )
+    signed = _sign(tag, page.request, groups)
+    return _Source(signed.url, _last_event_id(noted, lambda: groups), signed)
+
+
+def _last_event_id(noted: Any, groups: Callable[[], Sequence[str]]) -> str | None:
+    if noted is None or noted is False:  # The view has asked, and there is none.
+        return None
+    # What is only empty is a variable that the template does not have.
+    return str(noted) if noted else get_last_event_id(*groups())
+
+
+def _reverse(tag: str, page: Page, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    name, *url_args = args
+    match = getattr(page.request, "resolver_match", None)
+    current_app = getattr(page.request, "current_app", None) or getattr(match, "namespace", None)
+    try:
+        return reverse(name, args=url_args, kwargs=dict(kwargs), current_app=current_app)
+    except NoReverseMatch as error:
+        if not kwargs or tag != "event_source":
+            raise
+        # A typo in the name of an attribute is taken for an argument.
+        raise NoReverseMatch(
+            f"{error} Keywords that are no attribute of the element are arguments of the URL:"
+            f" {', '.join(map(repr, kwargs))}; {suggest_attribute(next(iter(kwargs)))}"
+        ) from error
+
+
+def _sign(tag: str, request: HttpRequest | None, groups: Sequence[str]) -> SignedUrl:
+    if request is None:
+        raise ImproperlyConfigured(
+            f"{tag} groups={groups!r} needs the request, to whose reader the token is bound:"
+            " render the template with it, or name the URL of a view."
+        )
+    try:
+        return sign_url(request, groups)
+    except SynchronousOnlyOperation as error:
+        raise SynchronousOnlyOperation(
+            f"{tag} groups={groups!r} needs the request's user, who is not loaded yet, on an event"
+            " loop. In an async view await request.auser() before; or render the template in"
+            " sync_to_async(render)."
+        ) from error

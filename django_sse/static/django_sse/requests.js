@@ -1,0 +1,56 @@
+/** @file Asking the server, beside the stream. */
+
+/**
+ * @callback Ask
+ * @param {string | URL} url
+ * @param {string} accept
+ * @param {AbortSignal} signal
+ * @param {HeadersInit} [more] Headers.
+ * @returns {Promise<Response>}
+ */
+
+/** @param {boolean} withCredentials @returns {Ask} */
+export const asking = (withCredentials) => (url, accept, signal, more) => {
+  const headers = new Headers(more);
+  headers.set("Accept", accept);
+  const credentials = withCredentials ? "include" : "same-origin";
+  return fetch(url, { headers, credentials, cache: "no-store", signal });
+};
+
+/**
+ * The URL of a stream with what the server is told.
+ * @param {URL} url
+ * @param {string} lastEventId
+ */
+export function streamUrl(url, lastEventId) {
+  const whole = new URL(url);
+  whole.searchParams.set("heartbeat", "event"); // Scripts do not see comments.
+  if (lastEventId) {
+    // As of now. Where the browser reconnects, its header Last-Event-ID goes before it.
+    whole.searchParams.set("last_event_id", lastEventId);
+  }
+  return whole.href;
+}
+
+/**
+ * Return the status of a stream that EventSource does not tell; 0 where there is no answer.
+ * @param {Ask} ask
+ * @param {string} url
+ * @param {AbortSignal} signal
+ */
+export async function probe(ask, url, signal) {
+  try {
+    const response = await ask(url, "text/event-stream", signal);
+    await response.body?.cancel();
+    return response.status;
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * Whether asking again is of no use.
+ * @param {number} status
+ */
+export const isRefusal = (status) =>
+  status >= 400 && status < 500 && ![408, 425, 429].includes(status);
