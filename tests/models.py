@@ -4,9 +4,11 @@ Models for the tests.
 Each says that it has a manager: the settings by which types are checked do not have this app.
 """
 
+import functools
 from typing import Any, ClassVar
 
 from django.db import models
+from django.utils.functional import cached_property
 
 __all__ = [
     "Account",
@@ -15,6 +17,7 @@ __all__ = [
     "Line",
     "Numbered",
     "Order",
+    "Parcel",
     "Room",
     "Seat",
     "Tag",
@@ -120,6 +123,32 @@ class Invoice(Numbered):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class Parcel(models.Model):
+    """A model with a value that the database computes, and one that Python does."""
+
+    owner_id: int | None
+    owner = models.ForeignKey(Account, models.CASCADE, null=True)
+    width = models.IntegerField(default=1)
+    height = models.IntegerField(default=1)
+    area = models.GeneratedField(
+        expression=models.F("width") * models.F("height"),
+        output_field=models.IntegerField(),
+        db_persist=True,
+    )
+    objects: ClassVar[Any] = models.Manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @cached_property
+    def name(self) -> str:
+        return f"{self.width} x {self.height}"
+
+    @functools.cached_property
+    def room(self) -> str:
+        return f"owner.{self.owner_id}"
 
 
 class Seat(models.Model):

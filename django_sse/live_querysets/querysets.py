@@ -6,10 +6,10 @@ from typing import Any
 from django.core.exceptions import EmptyResultSet, ImproperlyConfigured
 from django.db import router
 from django.db.models import QuerySet
-from django.db.models.query import ModelIterable
 
 from django_sse.model_publishing import ModelPublisher
 from django_sse.model_publishing.registry import publishers_of
+from django_sse.model_publishing.rows import check_rows
 
 __all__ = ["check_queryset", "identity_of", "live_publisher"]
 
@@ -22,17 +22,7 @@ def check_queryset(queryset: object) -> QuerySet[Any]:
         TypeError: If it is no queryset, or one of something else than instances.
         ValueError: If whether a row is in it depends on the other rows.
     """
-    if not isinstance(queryset, QuerySet):
-        raise TypeError(
-            f"subscribe_queryset() was given {queryset!r:.200}; it takes a QuerySet, such as"
-            " Order.objects.filter(status='open')."
-        )
-    if not issubclass(queryset._iterable_class, ModelIterable):
-        raise TypeError(
-            "A queryset of values() or values_list() cannot be followed: its rows may be without"
-            " their primary keys. Leave that out, and say with the publisher's fields what is"
-            " sent."
-        )
+    queryset = check_rows(queryset, "subscribe_queryset()")
     query = queryset.query
     if query.combinator:
         raise ValueError(
@@ -96,6 +86,8 @@ def identity_of(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], Hashable]:
     It may use the database: to know its version, or for a lazy object among the parameters.
     """
     queryset = queryset.using(alias_of(queryset))
+    # Those of a related manager: each row would have the owner as it was at the beginning.
+    queryset._known_related_objects = {}  # type: ignore[attr-defined]
     try:
         sql, params = queryset.query.get_compiler(queryset.db).as_sql()
     except EmptyResultSet:  # none(), or filter(pk__in=[])

@@ -8,13 +8,14 @@ from django.template.loader import render_to_string
 
 from django_sse.events import ServerSentEvent
 from django_sse.model_publishing import ModelPublisher
+from django_sse.model_publishing.publishers import Change
 
 __all__ = ["Kind", "Row", "RowForm", "merged"]
 
 #: What is told of a row; also the event type.
 Kind = Literal["enter", "change", "leave"]
 
-_CHANGES = {"enter": "created", "change": "updated"}
+_CHANGES: dict[Kind, Change] = {"enter": "created", "change": "updated"}
 
 
 class Row:
@@ -52,7 +53,7 @@ class RowForm:
         row.event(kind).encode()  # Here, in a thread; and an error is one of this row.
         return row
 
-    def _data(self, instance: Model, change: str) -> Any:
+    def _data(self, instance: Model, change: Change) -> Any:
         if self.template_name is None:
             return self.publisher.get_data(instance, change)
         name = str(instance._meta.model_name)

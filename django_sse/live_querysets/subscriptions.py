@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from django_sse.model_publishing import ModelPublisher
 __all__ = ["QuerySetSubscription", "subscribe_queryset"]
 
 
-class QuerySetSubscription:
+class QuerySetSubscription(AsyncIterator[ServerSentEvent]):
     """
     The rows of a queryset: an async context manager, and an iterator of events inside it.
 
@@ -70,9 +70,6 @@ class QuerySetSubscription:
         self._query.leave(self)
         self._query = None
 
-    def __aiter__(self) -> Self:
-        return self
-
     async def __anext__(self) -> ServerSentEvent:
         if self._query is None:
             raise RuntimeError(
@@ -121,11 +118,7 @@ def subscribe_queryset(
     """
     Return the rows of *queryset*, and what becomes of them, as events to be read in a block.
 
-    For example::
-
-        async with subscribe_queryset(Order.objects.filter(status="open")) as events:
-            async for event in events:
-                ...
+    For example, ``async with subscribe_queryset(Order.objects.filter(status="open")) as events``.
 
     The first event is a ``snapshot``, ``{"count": 2}``, at which a page empties its list; then
     comes an ``enter`` for each row, in the queryset's order. From then on ``enter``, ``change``

@@ -1,197 +1,184 @@
 """What a transaction does to a row, told after its commit as one change."""
 
-import collections
-import weakref
 from collections.abc import Collection
 from typing import Any
 
-from django.db import transaction
+from django.db import connections
 from django.db.models import Model
 
 from django_sse.model_publishing.debouncing import debouncer
 from django_sse.model_publishing.errors import errors_logged
+from django_sse.model_publishing.knowledge import remember
 from django_sse.model_publishing.publishers import Change, ModelPublisher
 from django_sse.model_publishing.rows import publish_row
-from django_sse.model_publishing.states import State, as_of, is_expression, remember, state_of
+from django_sse.model_publishing.states import State, as_of, state_of
+from django_sse.model_publishing.transactions import Fates, Write, writes_by_subject
 
-__all__ = ["RowChange", "open_row"]
+__all__ = ["OpenRow", "RowChange", "open_row"]
 
 
-class _Row:
+class OpenRow(Fates["RowChange"]):
     """
-    The changes that the open transaction has made to one row, for one publisher, in order.
+    What the open transaction has done to a row, and is not told yet, for one publisher.
 
-    Django holds what is to run on commit, and lets go of what a savepoint's rollback takes back:
-    a change that is still there is going to be told. If one is, all before it that were there
-    when it was made are too.
+    Attributes:
+        publisher: The publisher.
+        key: The row's primary key.
+        using: The alias of the database.
     """
 
-    def __init__(self) -> None:
-        self._changes: collections.deque[weakref.ref[RowChange]] = collections.deque()
+    __slots__ = ("key", "publisher", "using")
 
-    def add(self, change: "RowChange") -> None:
-        self._changes.append(weakref.ref(change))
-
-    def first(self) -> "RowChange | None":
-        """Return the first change that is still there."""
-        while self._changes:
-            if (change := self._changes[0]()) is not None:
-                return change
-            self._changes.popleft()
-        return None
-
-    def last(self) -> "RowChange | None":
-        """Return the last change that is still there."""
-        while self._changes:
-            if (change := self._changes[-1]()) is not None:
-                return change
-            self._changes.pop()
-        return None
-
-    def pop(self) -> "RowChange | None":
-        """Take out the first change that is still there."""
-        change = self.first()
-        if change is not None:
-            self._changes.popleft()
-        return change
+    def __init__(self, publisher: ModelPublisher, key: Any, using: str) -> None:
+        super().__init__()
+        self.publisher, self.key, self.using = publisher, key, using
 
 
-#: By connection, and by publisher and primary key.
-_open_rows: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[Any, _Row]] = (
-    weakref.WeakKeyDictionary()
-)
+def open_row(publisher: ModelPublisher, instance: Model, using: str) -> OpenRow:
+    """Return that of *instance*, for each caller the same while there is something in it."""
+    key, rows = publisher.key_of(instance), writes_by_subject(using)
+    found: OpenRow | None = rows.get((publisher, key))
+    if found is None:
+        found = rows[publisher, key] = OpenRow(publisher, key, using)
+    return found
 
 
-def open_row(publisher: ModelPublisher, pk: Any, using: str) -> _Row | None:
-    """Return the row's changes that are not told yet, if there are any."""
-    rows = _open_rows.get(transaction.get_connection(using))
-    return None if rows is None else rows.get((publisher, pk))
-
-
-class RowChange:
+class RowChange(Write):
     """
     One change of a row, which the transaction's commit calls.
 
     It leaves it to the next of the same row, if there is one, to tell both as one.
 
     Args:
-        publisher: Who tells.
-        instance: The row.
+        row: The row, and who tells of it.
+        instance: An instance of it.
         change: What has happened to it.
-        using: The alias of the database.
         before: Its state before, None if that is not known.
         after: Its state now.
-        groups: Who could see it before the transaction, if that cannot be asked after it.
+        is_whole: Whether that has all values that were written.
+        is_silent: Whether this is no news, but the state in which other changes are told.
     """
 
     def __init__(
         self,
-        publisher: ModelPublisher,
+        row: OpenRow,
         instance: Model,
         change: Change,
-        using: str,
         *,
         before: State | None,
         after: State,
-        groups: Collection[str] | None = None,
+        is_whole: bool = True,
+        is_silent: bool = False,
     ) -> None:
-        self.publisher, self.instance, self.using = publisher, instance, using
-        self.before, self.after, self.groups = before, after, groups
+        super().__init__(row.using)
+        self.row, self.instance, self.before, self.after = row, instance, before, after
         self.has_existed = change != "created"
         self.exists = change != "deleted"
-        self.is_saved = change != "m2m_changed"
-        self.is_related_anew = not self.is_saved
-        self.is_told = False
-        self._row: _Row | None = None
+        self._is_whole = is_whole
+        # What is to be told.
+        self._changes: frozenset[Change] = frozenset(() if is_silent else (change,))
+        # Who could see the row before; None if that was not asked.
+        self._groups: Collection[str] | None = None
+        self._is_in_row = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.row.key!r} for {self.row.publisher!r}>"
+
+    def ask_groups(self) -> None:
+        """
+        Ask who can see the row before this change, and before the first of the transaction.
+
+        That is for what cannot be asked after the commit: a deletion, and other relations.
+        """
+        for change in (self, self.row.first() or self):
+            if change._groups is None and change.before is not None:
+                change._groups = change._ask_groups(change.before)
+
+    def _ask_groups(self, state: State) -> Collection[str]:
+        publisher = self.row.publisher
+        with errors_logged("%r could not tell the groups of row %r.", publisher, self.row.key):
+            return publisher.groups_of(as_of(self.instance, state, self.using))
+        return ()
 
     def enlist(self) -> None:
         """Tell the change after the commit of the open transaction; at once, if there is none."""
-        connection = transaction.get_connection(self.using)
-        if (rows := _open_rows.get(connection)) is None:
-            rows = _open_rows[connection] = weakref.WeakValueDictionary()
-        self._row = rows.setdefault((self.publisher, self.publisher.key_of(self.after)), _Row())
-        self._row.add(self)
-        with errors_logged("%r cannot know when the transaction ends.", self.publisher):
-            transaction.on_commit(self, using=self.using)
+        self.row.add(self)
+        self._is_in_row = True
+        super().enlist()
 
     def __call__(self) -> None:
         """Tell it: the transaction is committed."""
-        if self.is_told:
-            return
-        if self.exists:
-            remember(self.instance, self.after)
-        with errors_logged("%r could not tell of a row.", self.publisher):
-            later = None if self._row is None else self._take_place(self._row)
+        with errors_logged("%r could not tell of a row.", self.row.publisher):
+            later = self._take_place() if self._is_in_row else None
+            super().__call__()
             if later is not None:
-                later.follow(self)
-            else:
+                later._follow(self)
+            elif self._changes:
                 self._tell()
 
-    def _take_place(self, row: _Row) -> "RowChange | None":
-        """Take this change, and those before it, out of *row*; return the one behind."""
+    def _take_place(self) -> "RowChange | None":
+        """Take this change, and those before it, out of the row; return the one behind."""
         # What comes before has been told, but for two cases: a function that runs on commit has
         # saved the row again; or a test has never told it, for its transaction does not end.
-        is_in_test = transaction.get_connection(self.using).in_atomic_block
+        is_in_test = connections[self.using].in_atomic_block
         earlier: RowChange | None = None
-        while (first := row.pop()) is not None:
-            first._row = None
+        while (first := self.row.first()) is not None:
+            self.row.remove_first()
+            first._is_in_row = False
             if earlier is not None:
-                first.follow(earlier)
+                first._follow(earlier)
             if first is self:
                 break
             if not is_in_test:
-                first.is_told, earlier = True, first
-        return row.first()
+                earlier = first
+        return self.row.first()
 
-    def follow(self, earlier: "RowChange") -> None:
-        """Stand for *earlier* too."""
+    def _follow(self, earlier: "RowChange") -> None:
+        """Stand for *earlier* too, which tells nothing any more."""
         self.has_existed = earlier.has_existed
         self.before = earlier.before
-        self.groups = self.groups if earlier.groups is None else earlier.groups
-        self.is_saved |= earlier.is_saved
-        self.is_related_anew |= earlier.is_related_anew
+        self._groups = self._groups if earlier._groups is None else earlier._groups
+        self._is_whole &= earlier._is_whole
+        self._changes |= earlier._changes
+        earlier._changes = frozenset()
 
     def _tell(self) -> None:
-        if not self.exists:
-            remember(self.instance, None)
-            if self.has_existed:
-                row = as_of(self.instance, self.after)  # Django has taken the instance's key away.
-                self._announce(row)
-                self.publisher.tell(row, "deleted", self._groups_before())
-        elif (committed := self._committed()) is not None:
-            self._announce(committed)
-            if self.has_existed:
-                self._tell_update(committed)
-            else:
-                self.publisher.tell(committed, "created")
+        if self.exists:
+            row = self._committed()
+        else:  # Django has taken the instance's key away.
+            row = as_of(self.instance, self.after, self.using) if self.has_existed else None
+        if row is None:
+            return
+        publisher = self.row.publisher
+        if publisher.live:
+            publish_row(row, publisher.model)
+        if not self.has_existed:
+            publisher.tell(row, "created")
+        elif self.exists:
+            self._tell_update(row)
+        elif "deleted" in self._changes:
+            publisher.tell(row, "deleted", self._groups_before())
 
     def _committed(self) -> Model | None:
         """Return the row as it was saved last; None if it has gone since."""
-        row = as_of(self.instance, self.after)
+        row = as_of(self.instance, self.after, self.using)
         if self._is_known():
             return row
         read = type(row)._base_manager.using(self.using).filter(pk=row.pk).first()
         if read is not None:
             self.after = state_of(read)
-            remember(self.instance, self.after)
+            remember(self.instance, self.after, self.using)
         return read
 
     def _is_known(self) -> bool:
-        # What the database has computed Django reads, defers or leaves, depending on which it is.
-        return all(name in self.after for name in self.before or ()) and not any(
-            is_expression(value) for value in self.after.values()
-        )
-
-    def _announce(self, row: Model) -> None:
-        if self.publisher.live:
-            publish_row(row, self.publisher.model)
+        return self._is_whole and all(name in self.after for name in self.before or ())
 
     def _tell_update(self, row: Model) -> None:
-        publisher, before = self.publisher, self._groups_before()
+        publisher, before = self.row.publisher, self._groups_before()
         now = publisher.groups_of(row)
         if lost := [group for group in before if group not in now]:
             publisher.tell(row, "deleted", lost)
-        if self.is_saved and "updated" in publisher.on:
+        if self._changes != {"m2m_changed"} and "updated" in publisher.on:
             is_of_interest = self._is_of_interest()
             # Groups that the row has come to hear of it at once: they do not know it yet.
             gained = [group for group in now if group not in before] if self.before else []
@@ -199,24 +186,20 @@ class RowChange:
                 publisher.tell(row, "updated", told)
             if is_of_interest:
                 return
-        if self.is_related_anew:
+        if "m2m_changed" in self._changes:
             publisher.tell(row, "m2m_changed", now)
 
     def _may_tell_now(self) -> bool:
-        publisher, pk = self.publisher, self.publisher.key_of(self.after)
-        return not publisher.min_interval or debouncer.may_tell(publisher, self.using, pk)
+        publisher, key = self.row.publisher, self.row.key
+        return not publisher.min_interval or debouncer.may_tell(publisher, self.using, key)
 
     def _groups_before(self) -> Collection[str]:
-        if self.groups is not None:
-            return self.groups
-        groups: Collection[str] = ()
-        if self.before is not None:
-            with errors_logged("%r could not tell the groups that a row had.", self.publisher):
-                groups = self.publisher.groups_of(as_of(self.instance, self.before))
-        return groups
+        if self._groups is None:
+            self._groups = () if self.before is None else self._ask_groups(self.before)
+        return self._groups
 
     def _is_of_interest(self) -> bool:
-        only, before = self.publisher.only_attnames, self.before
+        only, before = self.row.publisher.only_attnames, self.before
         return (
             only is None
             or before is None

@@ -7,6 +7,9 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model
 
+from django_sse.exceptions import InvalidEvent, InvalidGroup
+from django_sse.framing import check_field
+from django_sse.groups import check_names
 from django_sse.model_publishing.publishers import CHANGES, ModelPublisher
 
 __all__ = ["check_publishers"]
@@ -18,7 +21,7 @@ def check_publishers(publishers: Sequence[ModelPublisher]) -> list[CheckMessage]
     """Return what is wrong with each of *publishers*, and between them."""
     found: list[CheckMessage] = []
     for publisher in publishers:
-        for check in (_check_fields, _check_groups, _check_form, _check_on, _check_interval):
+        for check in _CHECKS:
             found += check(publisher)
     return [*found, *_check_names(publishers)]
 
@@ -29,10 +32,10 @@ def _check_fields(publisher: ModelPublisher) -> Iterator[CheckMessage]:
         names = getattr(publisher, option)
         if names is None or (option == "fields" and names == "__all__"):
             continue
-        if isinstance(names, str):
+        if isinstance(names, str) or not isinstance(names, Iterable):
             yield Error(
-                f"{publisher!r} has {option} = {names!r}, which is a string.",
-                hint=f"Write a list: {option} = [{names!r}].",
+                f"{publisher!r} has {option} = {names!r}, which is no list.",
+                hint=f"Write a list of names of fields: {option} = ['id'].",
                 obj=type(publisher),
                 id="django_sse.E010",
             )
@@ -67,9 +70,27 @@ def _check_groups(publisher: ModelPublisher) -> Iterator[CheckMessage]:
             obj=type(publisher),
             id="django_sse.E011",
         )
+        return
+    try:
+        check_names(publisher.groups or ())
+    except InvalidGroup as error:
+        yield Error(
+            f"{publisher!r} has groups = {publisher.groups!r}: {error}",
+            hint="Set groups to a name, or to a list of names.",
+            obj=type(publisher),
+            id="django_sse.E011",
+        )
 
 
 def _check_form(publisher: ModelPublisher) -> Iterator[CheckMessage]:
+    serializer: object = type(publisher).serializer
+    if not (serializer is None or callable(serializer)):
+        yield Error(
+            f"{publisher!r} has serializer = {serializer!r}, which cannot be called.",
+            hint="Set it to a function of the instance, or to a serializer class.",
+            obj=type(publisher),
+            id="django_sse.E012",
+        )
     given = [name for name in _FORMS if getattr(type(publisher), name) is not None]
     if len(given) > 1:
         yield Error(
@@ -89,9 +110,9 @@ def _check_form(publisher: ModelPublisher) -> Iterator[CheckMessage]:
 
 
 def _check_on(publisher: ModelPublisher) -> Iterator[CheckMessage]:
-    given = publisher.on
-    if isinstance(given, str):
-        problem = "which is a string"
+    given: object = publisher.on
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        problem = "which is no list"
     elif unknown := [repr(one) for one in given if one not in CHANGES]:
         problem = f"and there is no change {', '.join(unknown)}"
     else:
@@ -115,6 +136,24 @@ def _check_interval(publisher: ModelPublisher) -> Iterator[CheckMessage]:
             obj=type(publisher),
             id="django_sse.E014",
         )
+
+
+def _check_name(publisher: ModelPublisher) -> Iterator[CheckMessage]:
+    name: object = publisher.name
+    if name is None:
+        return
+    try:
+        check_field("event", name)
+    except InvalidEvent as error:
+        yield Error(
+            f"{publisher!r} has name = {name!r}, with which event types begin: {error}",
+            hint="Set name to one line of text, or leave it out for the model's name.",
+            obj=type(publisher),
+            id="django_sse.E015",
+        )
+
+
+_CHECKS = (_check_fields, _check_groups, _check_form, _check_on, _check_interval, _check_name)
 
 
 def _check_names(publishers: Sequence[ModelPublisher]) -> Iterator[CheckMessage]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 from asgiref.sync import sync_to_async
 from django.db.models import FileField, Model, QuerySet
@@ -10,14 +10,27 @@ from django.template.loader import render_to_string
 
 from django_sse.model_publishing.errors import errors_logged
 from django_sse.model_publishing.explicit import publish_rows
-from django_sse.model_publishing.states import State
+from django_sse.model_publishing.rows import check_rows
 from django_sse.publishing import publish
 
 __all__ = ["CHANGES", "Change", "ModelPublisher"]
 
 #: What can happen to a row.
-CHANGES = ("created", "updated", "deleted", "m2m_changed")
-Change = str
+Change = Literal["created", "updated", "deleted", "m2m_changed"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+
+
+class Notice(NamedTuple):
+    """An event of a row, and whom it is for."""
+
+    groups: list[str]
+    data: Any
+    event: str
+    key: str | None
+
+    def publish(self) -> None:
+        """Publish it now."""
+        publish(self.groups, self.data, event=self.event, key=self.key, on_commit=False)
 
 
 class ModelPublisher:
@@ -75,9 +88,9 @@ class ModelPublisher:
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} of {self.model._meta.label}>"
 
-    def get_groups(self, instance: Model) -> str | Iterable[str]:
+    def get_groups(self, instance: Model) -> str | Iterable[str] | None:
         """
-        Return the group or groups that are told of *instance*; none to tell nobody.
+        Return the group or groups that are told of *instance*; none, or None, to tell nobody.
 
         For an update it is asked twice, for the row as it was and as it is: those groups that
         the row has left are told that it is deleted. It must not do anything but look.
@@ -133,11 +146,16 @@ class ModelPublisher:
     def groups_of(self, instance: Model) -> list[str]:
         """Return get_groups(), each once."""
         groups = self.get_groups(instance)
-        return [groups] if isinstance(groups, str) else list(dict.fromkeys(groups))
+        return [groups] if isinstance(groups, str) else list(dict.fromkeys(groups or ()))
 
-    def key_of(self, state: State) -> Any:
-        """Return the primary key in *state*, of the model that this is registered for."""
-        key = [state[field.attname] for field in self.model._meta.pk_fields]
+    def key_of(self, instance: Model) -> Any:
+        """Return the primary key, in the table of the model that this is registered for."""
+        # By getattr(): the key of a parent may be deferred, and is that of the row. And a key may
+        # be given as a string.
+        key = [
+            field.to_python(getattr(instance, field.attname))
+            for field in self.model._meta.pk_fields
+        ]
         return key[0] if len(key) == 1 else tuple(key)
 
     @cached_property
@@ -160,25 +178,34 @@ class ModelPublisher:
             groups: Whom to tell, instead of those that get_groups() says.
         """
         with errors_logged("%r could not publish that row %r was %s.", self, instance.pk, change):
-            if change in self.on and self.should_publish(instance, change):
-                self._send(
-                    instance, change, self.groups_of(instance) if groups is None else list(groups)
-                )
+            if notice := self._notice(instance, change, groups):
+                notice.publish()
 
-    def _send(self, instance: Model, change: Change, groups: Sequence[str]) -> None:
-        if not groups:
-            return
+    def notice(self, instance: Model, change: Change) -> Notice | None:
+        """Return what tell() publishes; None for nothing. An error is logged."""
+        with errors_logged("%r could not publish that row %r was %s.", self, instance.pk, change):
+            return self._notice(instance, change, None)
+        return None
+
+    def _notice(
+        self, instance: Model, change: Change, groups: Iterable[str] | None
+    ) -> Notice | None:
+        if change not in self.on or not self.should_publish(instance, change):
+            return None
+        told = self.groups_of(instance) if groups is None else list(groups)
+        if not told:
+            return None
+        data, event = self.get_data(instance, change), self.get_event(instance, change)
+        return Notice(told, data, event, self._key(instance, change, event))
+
+    def _key(self, instance: Model, change: Change, event: str) -> str | None:
         # Of a slow page's unsent updates of a row the newest is enough. What tells of a row that
         # is new, or gone, stays beside it.
-        is_update = change in ("updated", "m2m_changed")
-        key = f"{type(self).__qualname__}:{self.model._meta.label}:{instance.pk}:{change}"
-        publish(
-            groups,
-            self.get_data(instance, change),
-            event=self.get_event(instance, change),
-            key=key if is_update else None,
-            on_commit=False,
-        )
+        if change not in ("updated", "m2m_changed"):
+            return None
+        own, model = type(self), self.model._meta.label
+        row = f"{instance._state.db}:{model}:{instance.pk}"
+        return f"{own.__module__}.{own.__qualname__}:{event}:{row}:{change}"
 
     @classmethod
     def publish(cls, queryset: QuerySet[Any], *, change: Change = "updated") -> None:
@@ -187,19 +214,21 @@ class ModelPublisher:
 
         That is ``update()``, ``bulk_create()``, ``bulk_update()`` and raw SQL. The rows are read
         after the commit, in pieces, so that a million takes no more memory than a few; *queryset*
-        must still find them then. For ``"deleted"`` it is called before they are: then their
-        keys and groups are read at once, and told after the commit. What the rows were before an
-        update is not known: who does not see them any more is not told, and ``only`` and
-        ``min_interval`` do not apply.
+        must still find them then. For ``"deleted"`` it is called before they are: what is told of
+        them is made at once, and kept until the commit. What the rows were before an update is
+        not known: who does not see them any more is not told, and ``only`` and ``min_interval``
+        do not apply.
 
         Args:
             queryset: Rows of a model that this class is registered for.
             change: One of "created", "updated", "deleted" and "m2m_changed".
 
         Raises:
+            TypeError: If *queryset* is none, or one of values() or values_list().
             ValueError: If *change* is none of these.
             LookupError: If this class is not registered for the queryset's model.
         """
+        check_rows(queryset, f"{cls.__qualname__}.publish()")
         if change not in CHANGES:
             raise ValueError(f"change={change!r} is none of {', '.join(map(repr, CHANGES))}.")
         model = queryset.model

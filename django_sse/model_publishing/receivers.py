@@ -4,27 +4,43 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
-from django.db import transaction
+import django
 from django.db.models import Model, signals
 from django.db.models.fields.related import resolve_relation
 
-from django_sse.model_publishing.changes import RowChange, open_row
+from django_sse.model_publishing.changes import OpenRow, RowChange, open_row
 from django_sse.model_publishing.errors import errors_logged
-from django_sse.model_publishing.publishers import ModelPublisher
+from django_sse.model_publishing.knowledge import known, remember
+from django_sse.model_publishing.publishers import Change, ModelPublisher
+from django_sse.model_publishing.reading import watch_reading
 from django_sse.model_publishing.states import (
     State,
-    as_of,
     columns,
-    loaded,
-    remember,
+    computed,
+    given,
+    is_expression,
     state_of,
 )
 from django_sse.model_publishing.suppression import is_suppressed
+from django_sse.model_publishing.transactions import Write
 
 __all__ = ["Receivers"]
 
 _RAW = "django_sse_raw"
-_RELATING = "django_sse_relating"
+
+# From this version on save() reads what the database computes from the columns it has written.
+_SAVE_READS_COMPUTED = django.VERSION >= (6, 0)
+
+
+def _guarded(receiver: Callable[..., None]) -> Callable[..., None]:
+    """Log what goes wrong in *receiver*: what Django does with the row goes on."""
+
+    @functools.wraps(receiver)
+    def guarded(self: "Receivers", **kwargs: Any) -> None:
+        with errors_logged("What happens to a row of %s cannot be told.", self.label):
+            receiver(self, **kwargs)
+
+    return guarded
 
 
 class Receivers:
@@ -37,15 +53,17 @@ class Receivers:
 
     def __init__(self, model: type[Model]) -> None:
         self._model = model
+        self._columns = given(model)
         self._publishers: list[ModelPublisher] = []
-        self._forget_refresh: Callable[[], None] | None = None
+        self._forget_reading: Callable[[], None] | None = None
+        self.label = model._meta.label
 
     def add(self, publisher: ModelPublisher) -> None:
         """Tell *publisher* too."""
         if not self._publishers:
             for signal, receiver, sender in self._signals():
                 signal.connect(receiver, sender=sender, weak=False, dispatch_uid=self)
-            self._forget_refresh = _watch_refresh(self._model)
+            self._forget_reading = watch_reading(self._model)
         self._publishers.append(publisher)
 
     def remove(self, publisher: ModelPublisher) -> None:
@@ -54,12 +72,10 @@ class Receivers:
         if not self._publishers:
             for signal, _, sender in self._signals():
                 signal.disconnect(sender=sender, dispatch_uid=self)
-            assert self._forget_refresh is not None
-            self._forget_refresh()
+            assert self._forget_reading is not None
+            self._forget_reading()
 
     def _signals(self) -> Iterator[tuple[Any, Callable[..., None], Any]]:
-        yield signals.post_init, self._on_init, self._model
-        yield signals.pre_save, self._before_save, self._model
         yield signals.post_save, self._on_save, self._model
         yield signals.pre_delete, self._before_delete, self._model
         for field in self._model._meta.many_to_many:
@@ -69,15 +85,7 @@ class Receivers:
             sender = resolve_relation(self._model, through)
             yield signals.m2m_changed, self._on_relation, sender
 
-    def _on_init(self, instance: Model, **kwargs: Any) -> None:
-        if instance.pk is not None:
-            remember(instance, state_of(instance))
-
-    def _before_save(self, instance: Model, using: str, **kwargs: Any) -> None:
-        # What was not read from this database is not known to be there.
-        if instance._state.adding or instance._state.db != using:
-            remember(instance, None)
-
+    @_guarded
     def _on_save(
         self,
         instance: Model,
@@ -87,35 +95,66 @@ class Receivers:
         update_fields: Collection[str] | None,
         **kwargs: Any,
     ) -> None:
-        names = None if update_fields is None else columns(self._model, update_fields)
-        written = state_of(instance, names)
-        if raw or is_suppressed(self._model):
+        if raw or hasattr(instance._state, _RAW):
             setattr(instance._state, _RAW, raw)
-            after = _after(loaded(instance), names, written)
-            with errors_logged("%r cannot know when the transaction ends.", self._model):
-                transaction.on_commit(functools.partial(remember, instance, after), using=using)
-            return
-        changes = []
+        names = None if update_fields is None else columns(self._model, update_fields)
+        written, is_whole = self._written(instance, created, names)
+        is_silent = raw or is_suppressed(self._model)
+        change_of = functools.partial(
+            RowChange,
+            instance=instance,
+            change="created" if created else "updated",
+            is_whole=is_whole,
+            is_silent=is_silent,
+        )
+        writes: list[Write] = []
+        after: State = {}
         for publisher in self._publishers:
-            known = _known(publisher, instance, using)
-            before, after = None if created else known, _after(known, names, written)
-            change = "created" if created else "updated"
-            changes.append(
-                RowChange(publisher, instance, change, using, before=before, after=after)
-            )
-        for each in changes:  # Not above: outside of a transaction it is told, and known, at once.
+            row = open_row(publisher, instance, using)
+            before = _state(row, instance)
+            after = _after(before, names, written)
+            if not is_silent or row.last():
+                writes.append(change_of(row, before=None if created else before, after=after))
+        for each in writes or [Write(using)]:  # Not above: without a transaction it is told now.
             each.enlist()
+        remember(instance, after, using, each.fate)
 
+    def _written(
+        self, instance: Model, created: bool, names: Collection[str] | None
+    ) -> tuple[State, bool]:
+        """Return what is known of the columns *names*, None for all, and whether all of it is."""
+        state, database = state_of(instance, names), computed(self._model)
+        # An expression is there before Django 6.0, which reads it, or where it cannot, defers it.
+        unread = {name for name, value in state.items() if is_expression(value)}
+        if not (created or _SAVE_READS_COMPUTED):
+            unread |= database
+        if unread:
+            state = {name: value for name, value in state.items() if name not in unread}
+        given = self._columns if names is None else self._columns.intersection(names)
+        return state, state.keys() >= given
+
+    @_guarded
     def _before_delete(self, instance: Model, using: str, **kwargs: Any) -> None:
-        if is_suppressed(self._model):
-            return
-        for publisher in self._publishers:
-            # Here, not after the commit: Django takes the key away, and what it refers to may go.
-            state, groups = _before(publisher, instance, using)
-            RowChange(
-                publisher, instance, "deleted", using, before=state, after=state, groups=groups
-            ).enlist()
+        self._hand_on(instance, using)
+        table = self._model._meta.concrete_model
+        # A parent's row has signals of its own; with keep_parents=True it stays.
+        publishers = [one for one in self._publishers if one.model._meta.concrete_model is table]
+        # Here, not after the commit: Django takes the key away, and what it refers to may go.
+        self._enlist("deleted", instance, publishers, using, is_suppressed(self._model))
 
+    def _hand_on(self, instance: Model, using: str) -> None:
+        """Let its parents know as much: Django has made them of *instance*, saved or not."""
+        if (found := known(instance, using)) is None:
+            return
+        table: Any = self._model._meta.concrete_model
+        for parent, link in table._meta.parents.items():
+            other = link and link.get_cached_value(instance, default=None)
+            if other and known(other, using) is None:
+                names = {field.attname for field in parent._meta.concrete_fields}
+                state = {name: one for name, one in found.state.items() if name in names}
+                remember(other, {**state_of(other, columns(parent, ())), **state}, using)
+
+    @_guarded
     def _on_relation(
         self,
         instance: Model,
@@ -127,12 +166,11 @@ class Receivers:
         sender: type[Model],
         **kwargs: Any,
     ) -> None:
+        # Before: the groups may depend on the relations. Django sends it in a transaction of its
+        # own, so that nothing is told before the change, nor of one that fails.
         is_raw = kwargs.get("raw", False) or getattr(instance._state, _RAW, False)
-        if is_raw or is_suppressed(self._model) or pk_set == set():
-            return
-        if action.startswith("post"):
-            for change in _relating(instance).pop((self._model, sender), ()):
-                change.enlist()
+        is_silent = is_raw or is_suppressed(self._model) or pk_set == set()
+        if is_silent or action.startswith("post"):
             return
         rows: Iterable[Model] = ()
         publishers = self._publishers
@@ -142,9 +180,26 @@ class Receivers:
             # Those of a model that inherits are told by its own receivers.
             publishers = [one for one in publishers if one.model is self._model]
             rows = self._related(instance, sender, pk_set, using) if publishers else []
-        _relating(instance)[self._model, sender] = [
-            _relation_change(publisher, row, using) for row in rows for publisher in publishers
-        ]
+        for row in rows:
+            self._enlist("m2m_changed", row, publishers, using)
+
+    def _enlist(
+        self,
+        change: Change,
+        instance: Model,
+        publishers: Iterable[ModelPublisher],
+        using: str,
+        is_silent: bool = False,
+    ) -> None:
+        """Tell of a change that leaves the columns as they are."""
+        for publisher in publishers:
+            row = open_row(publisher, instance, using)
+            state = _state(row, instance) or state_of(instance, columns(type(instance), ()))
+            one = RowChange(row, instance, change, before=state, after=state, is_silent=is_silent)
+            if not is_silent:
+                one.ask_groups()
+            if not is_silent or row.last():
+                one.enlist()
 
     def _related(
         self, instance: Model, through: type[Model], pk_set: set[Any] | None, using: str
@@ -157,72 +212,20 @@ class Receivers:
         return manager.filter(**{field.name: instance})
 
 
-def _known(publisher: ModelPublisher, instance: Model, using: str) -> State | None:
+def _state(row: OpenRow, instance: Model) -> State | None:
     """Return what is known of the row as it is now, in the open transaction."""
-    row = open_row(publisher, publisher.key_of(instance.__dict__), using)
-    last = None if row is None else row.last()
-    return loaded(instance) if last is None else last.after if last.exists else None
+    last, found = row.last(), known(instance, row.using)
+    if last is None:
+        return None if found is None else found.state
+    if not last.exists:
+        return None
+    # What was read since then was changed in a way of which there is no signal.
+    is_newer = found is not None and found.since >= last.fate.number
+    return {**last.after, **found.state} if found is not None and is_newer else last.after
 
 
-def _before(
-    publisher: ModelPublisher, instance: Model, using: str
-) -> tuple[State, Collection[str]]:
-    """Return the row's state now, and the groups that could see it before the transaction."""
-    state = _known(publisher, instance, using)
-    if state is None:
-        state = state_of(instance, columns(type(instance), ()))
-        if not instance._state.adding:
-            state = state_of(instance)
-    row = open_row(publisher, publisher.key_of(state), using)
-    first = None if row is None else row.first()
-    origin = state if first is None or first.before is None else first.before
-    groups: Collection[str] = ()
-    with errors_logged("%r could not tell the groups of %r.", publisher, instance.pk):
-        groups = publisher.groups_of(as_of(instance, origin))
-    return state, groups
-
-
-def _after(known: State | None, names: Collection[str] | None, written: State) -> State:
+def _after(state: State | None, names: Collection[str] | None, written: State) -> State:
     """Return the state after the columns *names*, None for all, were *written*."""
-    if names is None or known is None:
+    if names is None or state is None:
         return written
-    kept = {name: value for name, value in known.items() if name not in names}
-    return {**kept, **written}
-
-
-def _relating(instance: Model) -> dict[Any, list[RowChange]]:
-    """Return what is about to be told of relations of *instance*, by model and relation."""
-    changes: dict[Any, list[RowChange]] = instance._state.__dict__.setdefault(_RELATING, {})
-    return changes
-
-
-def _relation_change(publisher: ModelPublisher, row: Model, using: str) -> RowChange:
-    state, groups = _before(publisher, row, using)
-    return RowChange(
-        publisher, row, "m2m_changed", using, before=state, after=state, groups=groups
-    )
-
-
-def _watch_refresh(model: type[Model]) -> Callable[[], None]:
-    """
-    Note what refresh_from_db() reads, of which there is no signal; return how to stop that.
-
-    Django reads deferred fields by it, too.
-    """
-    own, original = model.__dict__.get("refresh_from_db"), model.refresh_from_db
-
-    @functools.wraps(original)
-    def refresh_from_db(self: Model, using: Any = None, fields: Any = None, **kwargs: Any) -> None:
-        original(self, using, fields, **kwargs)
-        read = state_of(self, None if fields is None else columns(model, fields))
-        remember(self, {**(loaded(self) or {}), **read})
-
-    model.refresh_from_db = refresh_from_db  # type: ignore[method-assign, assignment]
-
-    def forget() -> None:
-        if own is None:
-            del model.refresh_from_db
-        else:
-            model.refresh_from_db = own  # type: ignore[method-assign]
-
-    return forget
+    return {**{name: one for name, one in state.items() if name not in names}, **written}

@@ -1,13 +1,46 @@
-"""The news of changed rows, by which processes that follow querysets look at them again."""
+"""Rows: the news of those that changed, by which who follows querysets looks at them again."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
+from django.db.models.query import ModelIterable
 
 from django_sse.publishing import publish
 
-__all__ = ["changed_rows", "publish_row", "rows_group"]
+__all__ = ["RowNotice", "changed_rows", "check_rows", "publish_row", "row_notices", "rows_group"]
+
+
+class RowNotice(NamedTuple):
+    """The news of one row, for those who follow one model."""
+
+    model: type[Model]
+    key: str
+
+    def publish(self) -> None:
+        """Publish them now."""
+        # The newest of a key is enough: whoever follows reads the row itself.
+        publish(rows_group(self.model), self.key, key=self.key, on_commit=False)
+
+
+def check_rows(queryset: object, function: str) -> QuerySet[Any]:
+    """
+    Return *queryset* if it gives instances; *function* is what was given it.
+
+    Raises:
+        TypeError: If it does not.
+    """
+    if not isinstance(queryset, QuerySet):
+        raise TypeError(
+            f"{function} was given {queryset!r:.200}; it takes a QuerySet, such as"
+            " Order.objects.filter(status='open')."
+        )
+    if not issubclass(queryset._iterable_class, ModelIterable):
+        raise TypeError(
+            f"{function} was given a queryset of values() or values_list(), whose rows are no"
+            " instances. Leave that out, and say with the publisher's fields what is sent."
+        )
+    return queryset
 
 
 def rows_group(model: type[Model]) -> str:
@@ -21,11 +54,15 @@ def publish_row(instance: Model, model: type[Model]) -> None:
 
     It is told to who follows *model*, of which the instance is, and the models between the two.
     """
+    for notice in row_notices(instance, model):
+        notice.publish()
+
+
+def row_notices(instance: Model, model: type[Model]) -> Iterator[RowNotice]:
+    """Yield what publish_row() tells."""
     for each in type(instance).__mro__:
         if issubclass(each, _concrete(model)) and _concrete(each) is each:
-            key = each._meta.pk.value_to_string(instance)
-            # The newest of a key is enough: whoever follows reads the row itself.
-            publish(rows_group(each), key, key=key, on_commit=False)
+            yield RowNotice(each, each._meta.pk.value_to_string(instance))
 
 
 def changed_rows(model: type[Model], data: Iterable[str]) -> set[Any]:

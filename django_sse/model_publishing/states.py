@@ -1,4 +1,4 @@
-"""What a row was when it was loaded, and what it was when it was saved."""
+"""Values of rows, and instances as they were."""
 
 import copy
 import functools
@@ -7,13 +7,13 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Model
+from django.db.models.base import ModelState
+from django.utils.functional import cached_property
 
-__all__ = ["State", "as_of", "columns", "is_expression", "loaded", "remember", "state_of"]
+__all__ = ["State", "as_of", "columns", "computed", "given", "is_expression", "state_of"]
 
 #: The values of a row's fields, by attname; those that were deferred are not in it.
 State = Mapping[str, Any]
-
-_ATTRIBUTE = "django_sse_loaded"
 
 
 @functools.cache
@@ -44,22 +44,38 @@ def state_of(instance: Model, only: Collection[str] | None = None) -> State:
 
 
 def columns(model: type[Model], names: Collection[str]) -> set[str]:
-    """Return the attnames of the fields *names*, which may be attnames, and of the key."""
-    return {
+    """
+    Return the attnames of the columns that may change as the fields *names* are written.
+
+    Those may be attnames; to them come the keys, and what the database computes.
+    """
+    named = {
         field.attname
         for field in model._meta.concrete_fields
-        if field.primary_key or field.name in names or field.attname in names
+        if field.name in names or field.attname in names
     }
+    return named | _keys(model) | computed(model)
 
 
-def remember(instance: Model, state: State | None) -> None:
-    """Note that the row is known to be in *state*; None if nothing is known of it."""
-    setattr(instance._state, _ATTRIBUTE, state)
+@functools.cache
+def _keys(model: type[Model]) -> frozenset[str]:
+    # A key may be of several columns, and each table of a model that inherits has one.
+    models_ = (model, *model._meta.all_parents)
+    return frozenset(field.attname for one in models_ for field in one._meta.pk_fields)
 
 
-def loaded(instance: Model) -> State | None:
-    """Return what remember() has noted last, unless it is of an instance that was never saved."""
-    return None if instance._state.adding else getattr(instance._state, _ATTRIBUTE, None)
+@functools.cache
+def computed(model: type[Model]) -> frozenset[str]:
+    """Return the attnames of the columns that the database computes from others."""
+    fields = model._meta.concrete_fields
+    return frozenset(field.attname for field in fields if field.generated)
+
+
+@functools.cache
+def given(model: type[Model]) -> frozenset[str]:
+    """Return the attnames of the columns that are neither keys nor computed."""
+    names = frozenset(field.attname for field in model._meta.concrete_fields)
+    return names - _keys(model) - computed(model)
 
 
 def is_expression(value: object) -> bool:
@@ -67,26 +83,43 @@ def is_expression(value: object) -> bool:
     return hasattr(value, "resolve_expression")
 
 
-def as_of(instance: Model, state: State) -> Model:
+def as_of(instance: Model, state: State, using: str) -> Model:
     """
-    Return *instance* if it is in *state*, else a copy that is; related objects come along.
+    Return a copy of *instance* that is in *state*; related objects come along.
 
-    What the state does not know is deferred in the copy: it is read when it is asked for.
+    What the state does not know is deferred in the copy: it is read when it is asked for. What
+    was cached from other values, cached properties say, is left out.
     """
-    now = state_of(instance)
-    if now == state:
-        return instance
     twin = type(instance).__new__(type(instance))
-    rest = {name: value for name, value in instance.__dict__.items() if name not in now}
-    twin.__dict__.update({**rest, **state})
-    twin._state = copy.copy(instance._state)
+    left_out = _not_copied(type(instance))
+    values = twin.__dict__
+    values.update(
+        (name, value) for name, value in instance.__dict__.items() if name not in left_out
+    )
+    values.update(state)
+    twin._state = ModelState()
+    twin._state.__dict__.update(instance._state.__dict__, db=using, peers=())
+    now = instance.__dict__
     twin._state.fields_cache = {
         name: related
         for name, related in instance._state.fields_cache.items()
-        if all(now.get(column) == state.get(column) for column in _columns_of(instance, name))
+        if all(now.get(one) == state.get(one) for one in _columns_of(type(instance), name))
     }
     return twin
 
 
-def _columns_of(instance: Model, relation: str) -> list[str]:
-    return [field.attname for field in instance._meta.concrete_fields if field.name == relation]
+@functools.cache
+def _not_copied(model: type[Model]) -> frozenset[str]:
+    cached = {
+        name
+        for each in model.__mro__
+        for name, value in vars(each).items()
+        if isinstance(value, cached_property | functools.cached_property)
+    }
+    columns_ = {field.attname for field in model._meta.concrete_fields}
+    return frozenset(columns_ | cached | {"_state", "_prefetched_objects_cache"})
+
+
+@functools.cache
+def _columns_of(model: type[Model], relation: str) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields if field.name == relation]

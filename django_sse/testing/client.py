@@ -3,9 +3,10 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from asgiref.sync import SyncToAsync, sync_to_async
@@ -18,7 +19,7 @@ from django_sse.asgi import EventStreamHandler
 from django_sse.contexts import has_sync_caller
 from django_sse.testing.received import ReceivedStream
 
-__all__ = ["StreamClient"]
+__all__ = ["StreamClient", "close_connections"]
 
 # What the CSRF middleware takes: any secret, as long as cookie and header say the same.
 _CSRF_TOKEN = "a" * 32
@@ -28,7 +29,7 @@ _in_test_thread: set["StreamClient"] = set()
 _CLOSING = (request_started, request_finished)
 
 
-class StreamClient:
+class StreamClient(AbstractAsyncContextManager["StreamClient"]):
     """
     Makes requests to an ASGI application as a browser does, and reads what it streams.
 
@@ -236,10 +237,7 @@ class StreamClient:
                 f" from {', '.join(left)}."
             )
         if not has_sync_caller():
-            await sync_to_async(_close_connections)()
-
-    async def __aenter__(self) -> Self:
-        return self
+            await sync_to_async(_close_own_connections)()
 
     async def __aexit__(
         self,
@@ -250,8 +248,12 @@ class StreamClient:
         await self.close()
 
 
-def _close_connections() -> None:
-    # Those of asgiref's thread, in which an async test's own ORM calls run: it outlives the test.
+def close_connections() -> None:
+    """Close those of asgiref's thread, in which an async test makes its ORM calls."""
+    SyncToAsync.single_thread_executor.submit(_close_own_connections).result()
+
+
+def _close_own_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_sse.testing.client import StreamClient
+from django_sse.testing.client import StreamClient, close_connections
 from django_sse.testing.published import PublishedEvent, capture_events
 from django_sse.testing.resetting import reset
 
@@ -30,6 +30,7 @@ def sse_client(sse_reset: None) -> Iterator[StreamClient]:
     client = StreamClient()
     yield client
     client.disconnect()
+    close_connections()
 
 
 @pytest.fixture

@@ -5,11 +5,10 @@ import dataclasses
 from types import TracebackType
 from typing import Any
 
-from django.db import connections
-
 from django_sse import loops
 from django_sse.events import ServerSentEvent
 from django_sse.signals import event_published
+from django_sse.testing.hints import ahints, hints
 
 __all__ = ["PublishedEvent", "assert_not_published", "assert_published", "capture_events"]
 
@@ -83,10 +82,8 @@ class capture_events:
         try:
             if error is None:
                 await _settle()
-        except BaseException:
+        finally:
             event_published.disconnect(self._receive)
-            raise
-        self.__exit__(kind, error, traceback)
 
     def _receive(self, groups: tuple[str, ...], event: ServerSentEvent, **kwargs: Any) -> None:
         if not all(group.startswith(_ROWS) for group in groups):
@@ -95,6 +92,9 @@ class capture_events:
 
 class _Expected(capture_events):
     """The block of an assertion. What it gives is what was published, whatever is expected."""
+
+    #: Whether an event is wanted, which may be late.
+    _wants = True
 
     def __init__(self, group: str | None, event: str | None, data: object) -> None:
         super().__init__()
@@ -107,11 +107,25 @@ class _Expected(capture_events):
         traceback: TracebackType | None,
     ) -> None:
         super().__exit__(kind, error, traceback)
-        if error is None:
-            self._check([event for event in self._events if self._matches(event)])
+        if error is None and (failure := self._failure()):
+            raise AssertionError("\n".join([*failure, *(hints() if self._wants else ())]))
 
-    def _check(self, found: list[PublishedEvent]) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(kind, error, traceback)
+        if error is None and (failure := self._failure()):
+            raise AssertionError("\n".join([*failure, *(await ahints() if self._wants else ())]))
+
+    def _failure(self) -> list[str]:
+        """Return the lines that say what is wrong; none if nothing is."""
         raise NotImplementedError
+
+    def _found(self) -> list[PublishedEvent]:
+        return [event for event in self._events if self._matches(event)]
 
     def _matches(self, published: PublishedEvent) -> bool:
         return (
@@ -127,10 +141,10 @@ class _Expected(capture_events):
         where = "any group" if self._group is None else repr(self._group)
         return f"to {where}" + (f" with {', '.join(fields)}" if fields else "")
 
-    def _published(self) -> str:
+    def _published(self) -> list[str]:
         if not self._events:
-            return "Nothing was published."
-        return "\n".join(["Published:", *(f"    {event}" for event in self._events)])
+            return ["Nothing was published."]
+        return ["Published:", *(f"    {event}" for event in self._events)]
 
 
 class assert_published(_Expected):
@@ -158,16 +172,15 @@ class assert_published(_Expected):
         super().__init__(group, event, data)
         self._count = count
 
-    def _check(self, found: list[PublishedEvent]) -> None:
+    def _failure(self) -> list[str]:
+        found = len(self._found())
         if self._count is None and not found:
             message = f"No event was published {self._described()}."
-        elif self._count is not None and len(found) != self._count:
-            message = (
-                f"{self._count} published {self._described()} were expected, not {len(found)}."
-            )
+        elif self._count is not None and found != self._count:
+            message = f"{self._count} published {self._described()} were expected, not {found}."
         else:
-            return
-        raise AssertionError("\n".join([message, self._published(), *_hints()]))
+            return []
+        return [message, *self._published()]
 
 
 class assert_not_published(_Expected):
@@ -183,37 +196,20 @@ class assert_not_published(_Expected):
         AssertionError: At the end of the block; it shows what was published.
     """
 
+    _wants = False
+
     def __init__(
         self, group: str | None = None, *, event: str | None = None, data: object = None
     ) -> None:
         super().__init__(group, event, data)
 
-    def _check(self, found: list[PublishedEvent]) -> None:
-        if found:
-            raise AssertionError(
-                f"{len(found)} published {self._described()}, none was expected.\n"
-                f"{self._published()}"
-            )
-
-
-def _hints() -> list[str]:
-    """Return why something may not have been published yet."""
-    hints = [
-        f"A transaction is open on {connection.alias!r}, and publish() waits for its commit. In a"
-        " TestCase put captureOnCommitCallbacks(execute=True) inside this block."
-        for connection in connections.all(initialized_only=True)
-        if connection.in_atomic_block and connection.run_on_commit
-    ]
-    if loops.is_loop_thread() and _is_queued():
-        hints.append("Something is still being published on this event loop: use `async with`.")
-    return hints
-
-
-def _is_queued() -> bool:
-    loop = asyncio.get_running_loop()
-    return any(
-        queue._task is not None for (owner, _), queue in loops._queues.items() if owner is loop
-    )
+    def _failure(self) -> list[str]:
+        if not (found := self._found()):
+            return []
+        return [
+            f"{len(found)} published {self._described()}, none was expected.",
+            *self._published(),
+        ]
 
 
 async def _settle() -> None:

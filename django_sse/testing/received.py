@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self
 
 from django.http.cookie import SimpleCookie
 
 from django_sse.testing.frames import ReceivedEvent, fields_of
+from django_sse.testing.hints import ahints
 from django_sse.types import Message
 
 __all__ = ["ReceivedStream"]
@@ -18,7 +20,7 @@ __all__ = ["ReceivedStream"]
 _SHOWN_CHARACTERS = 2000
 
 
-class ReceivedStream:
+class ReceivedStream(AsyncIterator[ReceivedEvent], AbstractAsyncContextManager["ReceivedStream"]):
     """
     One request to an ASGI application, and what comes back. StreamClient makes it.
 
@@ -148,9 +150,6 @@ class ReceivedStream:
             for number in range(1, count + 1)
         ]
 
-    def __aiter__(self) -> Self:
-        return self
-
     async def __anext__(self) -> ReceivedEvent:
         """Return the next event; the iteration ends with the response."""
         while True:
@@ -239,9 +238,6 @@ class ReceivedStream:
         """Read on."""
         self._flowing.set()
 
-    async def __aenter__(self) -> Self:
-        return self
-
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
@@ -262,7 +258,8 @@ class ReceivedStream:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"No {what} within {seconds:g} s. {self._so_far()}") from None
+            message = f"No {what} within {seconds:g} s. {self._so_far()}"
+            raise AssertionError("\n".join([message, *await ahints()])) from None
         if not holds():
             if not self.task.cancelled():
                 self.task.result()

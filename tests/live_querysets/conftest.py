@@ -11,6 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from django_sse import ModelPublisher
 from django_sse.live_querysets.live_query import _queries
+from django_sse.model_publishing.publishers import Change
 from django_sse.model_publishing.registry import register, unregister
 from tests.clients import TIMEOUT
 from tests.models import Room
@@ -96,7 +97,7 @@ class Publisher(ModelPublisher):
     gate = Gate()
     told: list[tuple[str, str]] = []
 
-    def get_data(self, instance: Any, change: str) -> Any:
+    def get_data(self, instance: Any, change: Change) -> Any:
         self.told.append((instance.slug, change))
         self.gate()
         return super().get_data(instance, change)

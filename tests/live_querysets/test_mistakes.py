@@ -30,7 +30,7 @@ def test_no_queryset(given: Any) -> None:
 )
 def test_values(queryset: Any) -> None:
     """What is sent is for the publisher to say."""
-    with pytest.raises(TypeError, match=r"values\(\) or values_list\(\) cannot be followed"):
+    with pytest.raises(TypeError, match=r"a queryset of values\(\) or values_list\(\)"):
         subscribe_queryset(queryset)
 
 

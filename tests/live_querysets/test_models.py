@@ -8,7 +8,7 @@ import pytest
 from django_sse import ModelPublisher, subscribe_queryset
 from django_sse.model_publishing.registry import register, unregister
 from tests.live_querysets.reading import read
-from tests.models import ExportOrder, Order, Seat, Tag, UrgentOrder
+from tests.models import Account, ExportOrder, Order, Seat, Tag, UrgentOrder
 
 
 class OrderPublisher(ModelPublisher):
@@ -55,6 +55,18 @@ async def test_queryset_of_a_model_that_inherits(sync: Any) -> None:
         await sync(Order.objects.create)
         row = await sync(ExportOrder.objects.create, country="DE")
         assert await read(events, 1) == [("enter", row.pk)]
+
+
+async def test_queryset_of_a_related_manager(sync: Any, monkeypatch: Any) -> None:
+    """What its rows say of their owner is read with them, not what it was at the beginning."""
+    monkeypatch.setattr(OrderPublisher, "get_data", lambda self, order, change: order.owner.name)
+    account = await sync(Account.objects.create, name="old")
+    order = await sync(Order.objects.create, owner=account)
+    async with subscribe_queryset(account.order_set.all()) as events:
+        assert [(await anext(events)).data for _ in range(2)] == [{"count": 1}, "old"]
+        await sync(Account.objects.update, name="new")
+        await sync(order.save)
+        assert (await anext(events)).data == "new"
 
 
 async def test_relation_of_the_model(sync: Any) -> None:

@@ -10,6 +10,7 @@ from django.db.backends.base.base import NO_DB_ALIAS
 
 from django_sse import subscribe_queryset
 from django_sse.metrics import metrics
+from django_sse.testing import reset
 from tests.clients import until
 from tests.faults.postgresql_server import PostgresqlServer
 from tests.live_querysets.reading import named, read
@@ -35,6 +36,7 @@ def server(transactional_db: None) -> Iterator[PostgresqlServer]:
         connections[ALIAS].close()
         yield server
     finally:
+        reset()  # The shared threads close only connections of which there are settings.
         connections.settings = known
         del connections[ALIAS]
         server.remove()

@@ -1,15 +1,16 @@
 """Transactions: what is told of a row after its commit, and that it is what has happened."""
 
+import contextlib
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
 from django.test import TestCase
 
-from django_sse import ModelPublisher, register
+from django_sse import ModelPublisher, register, suppress_publishing
 from django_sse.metrics import metrics
 from django_sse.model_publishing import publishers as publishers_module
-from tests.model_publishing.told import Told, changes, read
+from tests.model_publishing.told import Told, changes, read, undone
 from tests.models import Order, Tag
 
 OPEN = {"status": "open"}
@@ -17,25 +18,22 @@ PAID = {"status": "paid"}
 SENT = {"status": "sent"}
 
 
-class Undo(Exception):
-    """Rolls back a block."""
-
-
 def save(order: Order, status: str) -> None:
     order.status = status
     order.save()
 
 
+@pytest.fixture
+def order(transactional_db, told, publish_model):
+    """An open order, which is told of."""
+    publish_model()
+    order = Order.objects.create()
+    told.clear()
+    return order
+
+
 @pytest.mark.django_db(transaction=True)
 class TestTransaction:
-    @pytest.fixture
-    def order(self, told, publish_model):
-        """An open order, which is told of."""
-        publish_model()
-        order = Order.objects.create()
-        told.clear()
-        return order
-
     def test_after_the_commit(self, told, order):
         """Not before."""
         with transaction.atomic():
@@ -143,6 +141,69 @@ class TestTransaction:
             order.total = 99
         assert changes(told) == [("updated", {"status": "paid", "total": "1.00"})]
 
+    def test_read_anew_after_an_update_without_signals(self, told, publish_model):
+        """What a save leaves alone is told as it was read since, by whichever instance."""
+        publish_model(fields=["status", "total"])
+        Order.objects.create()
+        told.clear()
+        for number, way in enumerate(("refresh", "get"), 5):
+            order = Order.objects.get()
+            with transaction.atomic():
+                save(order, "paid")
+                Order.objects.update(total=number)
+                if way == "refresh":
+                    order.refresh_from_db()
+                else:
+                    order = Order.objects.get()
+                order.status = "sent"
+                order.save(update_fields=["status"])
+            assert changes(told) == [("updated", {"status": "sent", "total": f"{number}.00"})]
+
+    def test_part_that_was_read_anew(self, told, publish_model):
+        """The rest of that instance is as old as it was."""
+        publish_model(fields=["status", "total"])
+        Order.objects.create()
+        told.clear()
+        first, second = Order.objects.get(), Order.objects.get()
+        with transaction.atomic():
+            save(first, "paid")
+            second.refresh_from_db(fields=["total"])
+            second.save(update_fields=["total"])
+        assert changes(told) == [("updated", {"status": "paid", "total": "0.00"})]
+
+    def test_saved_aloud_and_then_in_silence(self, told, order):
+        """It is told in its last state."""
+        with transaction.atomic():
+            save(order, "paid")
+            with suppress_publishing():
+                save(Order.objects.get(), "sent")
+        assert changes(told) == [("updated", SENT)]
+
+    def test_saved_aloud_and_then_in_silence_that_is_undone(self, told, order):
+        """The silence leaves nothing."""
+        with transaction.atomic():
+            save(order, "paid")
+            with undone(), suppress_publishing():
+                save(order, "sent")
+        assert changes(told) == [("updated", PAID)]
+
+    def test_saved_in_silence_and_then_aloud(self, told, order, publish_model):
+        """What was done in silence was known before."""
+        publish_model(name="only", only=["status"])
+        with transaction.atomic():
+            with suppress_publishing():
+                save(order, "paid")
+            order.save()
+        assert [one.event for one in told] == ["order.updated"]
+
+    def test_saved_aloud_and_deleted_in_silence(self, told, order):
+        """There is nothing to tell of any more."""
+        with transaction.atomic():
+            save(order, "paid")
+            with suppress_publishing():
+                order.delete()
+        assert told == []
+
     def test_no_query_more(self, told, order, django_assert_num_queries):
         """A thousand saves or one: BEGIN, the saves, COMMIT."""
         with django_assert_num_queries(2 + 5), transaction.atomic():
@@ -163,7 +224,7 @@ class TestTransaction:
 
         def in_transaction() -> None:
             with transaction.atomic():
-                save(order, "sent")
+                save(Order.objects.get(), "sent")
 
         with transaction.atomic():
             transaction.on_commit(in_transaction)
@@ -188,15 +249,8 @@ class TestTransaction:
 
 @pytest.mark.django_db(transaction=True)
 class TestSavepoints:
-    @pytest.fixture
-    def order(self, told, publish_model):
-        publish_model()
-        order = Order.objects.create()
-        told.clear()
-        return order
-
     @pytest.mark.parametrize(
-        ("undone", "expected"),
+        ("taken_back", "expected"),
         [
             ((), [("updated", {"status": "3"})]),
             ((1,), [("updated", {"status": "3"})]),
@@ -208,17 +262,12 @@ class TestSavepoints:
             ((1, 2, 3), []),
         ],
     )
-    def test_rollback_of_some(self, told, order, undone, expected):
+    def test_rollback_of_some(self, told, order, taken_back, expected):
         """First, middle or last: what is left is told."""
         with transaction.atomic():
             for number in (1, 2, 3):
-                try:
-                    with transaction.atomic():
-                        save(Order.objects.get(), str(number))
-                        if number in undone:
-                            raise Undo
-                except Undo:
-                    pass
+                with undone() if number in taken_back else transaction.atomic():
+                    save(Order.objects.get(), str(number))
         assert changes(told) == expected
 
     @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -226,28 +275,21 @@ class TestSavepoints:
         """A savepoint takes with it those inside, that were released, too."""
         with transaction.atomic():
             save(order, "paid")
-            try:
+            with undone():
+                save(order, "1")
                 with transaction.atomic():
-                    save(order, "1")
+                    save(order, "2")
                     with transaction.atomic():
-                        save(order, "2")
-                        with transaction.atomic():
-                            save(order, "3")
-                    raise Undo
-            except Undo:
-                pass
+                        save(order, "3")
         assert changes(told) == [("updated", PAID)]
 
     def test_creation_undone(self, told, publish_model):
         """The row may be created again."""
         publish_model()
         with transaction.atomic():
-            try:
-                with transaction.atomic():
-                    Order.objects.create(pk=5)
-                    raise Undo
-            except Undo:
-                Order.objects.create(pk=5, status="paid")
+            with undone():
+                Order.objects.create(pk=5)
+            Order.objects.create(pk=5, status="paid")
         assert changes(told) == [("created", PAID)]
 
     def test_deletion_undone(self, told, order):
@@ -255,14 +297,59 @@ class TestSavepoints:
         pk = order.pk
         with transaction.atomic():
             save(order, "paid")
-            try:
-                with transaction.atomic():
-                    order.delete()
-                    raise Undo
-            except Undo:
-                pass
+            with undone():
+                order.delete()
         assert changes(told) == [("updated", PAID)]
         assert Order.objects.get().pk == pk
+
+
+@pytest.mark.django_db(transaction=True)
+class TestRollbacks:
+    """What was written and is taken back was never there, though it was read meanwhile."""
+
+    @pytest.fixture(autouse=True)
+    def _publishers(self, publish_model):
+        publish_model(only=["status"], name="only")
+        publish_model(get_groups=lambda self, order: [f"owner.{order.owner_id}"])
+
+    @pytest.mark.parametrize("read", ["loaded", "refreshed", "not read"])
+    @pytest.mark.parametrize("taken_back", ["transaction", "savepoint"])
+    def test_save_that_is_repeated(self, told, alice, bob, read, taken_back):
+        """It is an update, and the owner of before is told."""
+        with suppress_publishing():
+            Order.objects.create(owner=alice)
+        order = Order.objects.get()
+
+        def attempt() -> Order:
+            order.owner = bob
+            save(order, "paid")
+            if read == "refreshed":
+                order.refresh_from_db()
+            return Order.objects.get() if read == "loaded" else order
+
+        with contextlib.ExitStack() as outer:
+            if taken_back == "savepoint":
+                outer.enter_context(transaction.atomic())
+            with undone():
+                again = attempt()
+            again.save()
+        assert [one.event for one in told if "only" in one.event] == ["only.updated"]
+        moved = [(one.event, one.groups) for one in told if "only" not in one.event]
+        assert ("order.updated", [f"owner.{bob.pk}"]) in moved
+        if read != "loaded":  # Of one that was loaded meanwhile nothing older is known.
+            assert ("order.deleted", [f"owner.{alice.pk}"]) in moved
+
+    def test_what_was_told_explicitly(self, told, publish_model):
+        """An update() that is published counts as written."""
+        publisher = publish_model(only=["total"], name="total")
+        Order.objects.create()
+        told.clear()
+        with undone():
+            Order.objects.update(total=5)
+            publisher.publish(Order.objects.all())
+            order = Order.objects.get()
+        order.save()
+        assert "total.updated" in [one.event for one in told]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -357,13 +444,10 @@ class TestAudiences:
         order = Order.objects.create(owner=alice)
         told.clear()
         with transaction.atomic():
-            try:
-                with transaction.atomic():
-                    Order.objects.get().delete()
-                    raise Undo
-            except Undo:
-                order.owner = bob
-                order.save()
+            with undone():
+                Order.objects.get().delete()
+            order.owner = bob
+            order.save()
         assert [(one.event, one.groups) for one in told] == [
             ("order.deleted", [f"owner.{alice.pk}"]),
             ("order.updated", [f"owner.{bob.pk}"]),
@@ -407,6 +491,10 @@ class TestAudiences:
         assert metrics.publish_errors == 2
 
 
+def groups_by_total_and_tags(self: ModelPublisher, order: Any) -> list[str]:
+    return ["all", f"{order.total:.0f}", *(tag.label for tag in order.tags.all())]
+
+
 class Capturing:
     """What holds in a test whose transaction never ends, however its hooks are run."""
 
@@ -444,6 +532,22 @@ class Capturing:
             order.save()
         assert changes(told) == []
 
+    def check_audience_that_was_not_captured(self, told: list[Told]) -> None:
+        order, tag = Order.objects.create(total=1), Tag.objects.create(label="x")
+        order.total = 2
+        order.save()
+        order.tags.add(tag)
+        with self.capture():
+            order.tags.remove(tag)
+        assert [(one.event, one.groups) for one in told] == [
+            ("order.deleted", ["x"]),
+            ("order.m2m_changed", ["all", "2"]),
+        ]
+        told.clear()
+        with self.capture():
+            order.delete()
+        assert [(one.event, one.groups) for one in told] == [("order.deleted", ["all", "2"])]
+
     def check_nested_captures(self, told: list[Told]) -> None:
         with self.capture():
             order = Order.objects.create()
@@ -468,9 +572,11 @@ class TestDjangosTestCase(Capturing, TestCase):
 
         @register(Order)
         class Publisher(ModelPublisher):
-            groups = ["all"]
             fields = ["status"]
             only = ["status"]
+
+            def get_groups(self, order: Any) -> list[str]:
+                return groups_by_total_and_tags(self, order)
 
     def capture(self) -> Any:
         return self.captureOnCommitCallbacks(execute=True)
@@ -483,6 +589,10 @@ class TestDjangosTestCase(Capturing, TestCase):
         """It is where the row begins."""
         self.check_what_was_not_captured(self.told)
 
+    def test_audience_that_was_not_captured(self):
+        """Nobody is told of what they could see before it."""
+        self.check_audience_that_was_not_captured(self.told)
+
     def test_nested_captures(self):
         """The outer one repeats the inner one's, as Django runs the hooks twice."""
         self.check_nested_captures(self.told)
@@ -494,7 +604,7 @@ class TestPytestDjango(Capturing):
 
     @pytest.fixture(autouse=True)
     def _publisher(self, told, publish_model, django_capture_on_commit_callbacks):
-        publish_model(only=["status"])
+        publish_model(only=["status"], get_groups=groups_by_total_and_tags)
         self._capture = django_capture_on_commit_callbacks
 
     def capture(self) -> Any:
@@ -507,6 +617,10 @@ class TestPytestDjango(Capturing):
     def test_what_was_not_captured(self, told):
         """It is where the row begins."""
         self.check_what_was_not_captured(told)
+
+    def test_audience_that_was_not_captured(self, told):
+        """Nobody is told of what they could see before it."""
+        self.check_audience_that_was_not_captured(told)
 
     def test_nested_captures(self, told):
         """The outer one repeats the inner one's, as Django runs the hooks twice."""

@@ -55,14 +55,15 @@ def test_relations_to_many_cannot_be_compared(publish_model, option):
 
 
 @pytest.mark.parametrize("option", ["fields", "exclude", "only"])
-def test_string_for_a_list(publish_model, option):
-    """E010: its letters are no fields."""
+@pytest.mark.parametrize("value", ["status", 5])
+def test_no_list_of_fields(publish_model, option, value):
+    """E010: the letters of a string are no fields."""
     extra = {} if option != "only" else {"fields": ["id"]}
-    publisher = publish_model(**{option: "status"}, **extra)
+    publisher = publish_model(**{option: value}, **extra)
     assert found() == [
         Error(
-            f"<OrderPublisher of tests.Order> has {option} = 'status', which is a string.",
-            hint=f"Write a list: {option} = ['status'].",
+            f"<OrderPublisher of tests.Order> has {option} = {value!r}, which is no list.",
+            hint=f"Write a list of names of fields: {option} = ['id'].",
             obj=publisher,
             id="django_sse.E010",
         )
@@ -87,6 +88,17 @@ def test_no_groups_but_live_querysets(publish_model):
     """Whoever follows a queryset is told all the same."""
     publish_model(groups=(), live=True)
     assert found() == []
+
+
+@pytest.mark.parametrize("value", [5, ["all", ""], ["all", 5], b"all"])
+def test_groups_that_are_no_names(publish_model, value):
+    """E011, with what publish() would say."""
+    publisher = publish_model(groups=value)
+    [message] = found()
+    assert (message.id, message.obj) == ("django_sse.E011", publisher)
+    assert message.msg.startswith(
+        f"<OrderPublisher of tests.Order> has groups = {value!r}: Group "
+    )
 
 
 def test_nothing_says_what_is_sent():
@@ -122,11 +134,38 @@ def test_more_than_one_thing_says_what_is_sent(publish_model):
     ]
 
 
+def test_serializer_that_cannot_be_called(publish_model):
+    """E012."""
+    publisher = publish_model(serializer="shop.serializers.OrderSerializer")
+    assert found() == [
+        Error(
+            "<OrderPublisher of tests.Order> has serializer ="
+            " 'shop.serializers.OrderSerializer', which cannot be called.",
+            hint="Set it to a function of the instance, or to a serializer class.",
+            obj=publisher,
+            id="django_sse.E012",
+        )
+    ]
+
+
+@pytest.mark.parametrize("value", ["a\nb", 5])
+def test_name_that_no_event_type_can_begin_with(publish_model, value):
+    """E015, with what publish() would say."""
+    publisher = publish_model(name=value)
+    [message] = found()
+    assert (message.id, message.obj) == ("django_sse.E015", publisher)
+    assert message.msg.startswith(
+        f"<OrderPublisher of tests.Order> has name = {value!r}, with which event types begin: "
+    )
+
+
 @pytest.mark.parametrize(
     ("on", "problem"),
     [
         (["created", "moved", 7], "and there is no change 'moved', 7"),
-        ("created", "which is a string"),
+        ("created", "which is no list"),
+        (None, "which is no list"),
+        (5, "which is no list"),
     ],
 )
 def test_unknown_change(publish_model, on, problem):

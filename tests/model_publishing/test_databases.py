@@ -59,6 +59,31 @@ def test_rows_of_two_databases_are_two(told, publish_model):
     assert changes(told) == [("created", PAID), ("created", OPEN)]
 
 
+def test_rows_of_two_databases_have_keys_of_their_own(told, publish_model):
+    """A slow page's update of one does not give way to that of the other."""
+    publish_model()
+    for alias in ("here", "there"):
+        order = Order(pk=1)
+        order.save(using=alias)
+        told.clear()
+        order.save(using=alias)
+        [one] = told
+        assert f":{alias}:" in (one.key or "")
+
+
+def test_deletion_in_another_database(told, by_owner):
+    """The row's groups are read there, where the row is."""
+    for number, alias in enumerate(("here", "there")):
+        owner = Account(pk=number + 1, name=alias)
+        owner.save(using=alias)
+        Order(pk=1, owner=owner).save(using=alias)
+    told.clear()
+    order = Order.objects.using("here").get()
+    order.delete(using="there")
+    Order(pk=1).delete(using="here")
+    assert [one.groups for one in told] == [["owner.2"], ["owner.1"]]
+
+
 def test_row_that_is_copied(told, publish_model):
     """What is known of it is of the first: in the other it is not known to be unchanged."""
     publish_model(only=["status"])

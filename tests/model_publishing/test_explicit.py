@@ -84,6 +84,67 @@ def test_deleted(told, publish_model, alice, django_assert_num_queries):
     ]
 
 
+def test_deleted_row_as_it_was(told, publish_model):
+    """Methods of the publisher are asked while the row is there."""
+    publisher = publish_model(
+        get_data=lambda self, order, change: f"{order.status} {change}",
+        should_publish=lambda self, order, change: order.status == "paid",
+        get_groups=lambda self, order: [tag.label for tag in order.tags.all()],
+    )
+    with suppress_publishing():
+        order = Order.objects.create(status="paid")
+        order.tags.add(Tag.objects.create(label="x"))
+        Order.objects.create()
+    with transaction.atomic():
+        publisher.publish(Order.objects.all(), change="deleted")
+        with suppress_publishing():
+            Order.objects.all().delete()
+        assert told == []
+    assert [(one.event, one.data, one.groups) for one in told] == [
+        ("order.deleted", "paid deleted", ["x"])
+    ]
+
+
+def test_deleted_row_of_which_the_groups_fail(told, publish_model, caplog):
+    """That is logged; the others are told, and who deletes them does not know of it."""
+
+    def get_groups(self: Any, order: Order) -> list[str]:
+        if order.status == "open":
+            raise RuntimeError("broken")
+        return ["all"]
+
+    publisher = publish_model(get_groups=get_groups)
+    Order.objects.bulk_create([Order(), Order(status="paid")])
+    publisher.publish(Order.objects.all(), change="deleted")
+    assert [change for change, _ in changes(told)] == ["deleted"]
+    assert metrics.publish_errors == 1
+
+
+def test_deleted_row_that_cannot_be_sent(publish_model, caplog):
+    """Likewise."""
+    publisher = publish_model(get_data=lambda self, order, change: object())
+    Order.objects.bulk_create([Order()])
+    with transaction.atomic():
+        publisher.publish(Order.objects.all(), change="deleted")
+    assert metrics.publish_errors == 1
+    assert "It could not be told that a row was deleted." in caplog.text
+
+
+def test_memory_of_deleted_rows(told, publish_model):
+    """However large they are, the key and the groups are kept."""
+    publisher = publish_model(fields=["details"], live=True)
+    Order.objects.bulk_create(Order(details={"text": "x" * 5_000}) for _ in range(500))
+    with transaction.atomic():
+        tracemalloc.start()
+        try:
+            publisher.publish(Order.objects.all(), change="deleted")
+            held = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert held / 500 < 1_500
+        transaction.set_rollback(True)
+
+
 def test_rows_of_models_that_inherit(told, publish_model):
     """Each publisher of this class that is for the rows tells of them."""
     publisher = publish_model()
@@ -105,6 +166,23 @@ def test_wrong_change(publisher, orders):
     """It is refused, with what there is."""
     with pytest.raises(ValueError, match="change='moved' is none of 'created', 'updated'"):
         publisher.publish(orders, change="moved")
+
+
+@pytest.mark.parametrize("what", ["order", "manager", "raw"])
+def test_no_queryset(publisher, what):
+    """It is refused, with what it takes."""
+    raw = Order.objects.raw("SELECT * FROM tests_order")
+    given = {"order": Order(), "manager": Order.objects, "raw": raw}[what]
+    with pytest.raises(
+        TypeError, match=r"OrderPublisher\.publish\(\) was given .*; it takes a Qu"
+    ):
+        publisher.publish(given)
+
+
+def test_queryset_of_no_instances(publisher, orders):
+    """It is refused, with what to do."""
+    with pytest.raises(TypeError, match=r"queryset of values\(\) .* Leave that out"):
+        publisher.publish(orders.values("id"))
 
 
 def test_not_registered(publisher):

@@ -178,6 +178,12 @@ class TestGroups:
         Order.objects.create()
         assert [one.groups for one in told] == [["orders"], ["all"]]
 
+    def test_none_is_nobody(self, told, publish_model, caplog):
+        """A method that returns nothing tells nobody, which is no error."""
+        publish_model(get_groups=lambda self, order: None)
+        Order.objects.create().delete()
+        assert told == caplog.records == []
+
     def test_no_group_is_told_of_nothing(self, told, publish_model):
         """Then nothing is rendered either."""
         asked: list[Any] = []
@@ -224,18 +230,26 @@ class TestKey:
         order = Order.objects.create()
         order.save()
         order.tags.add(Tag.objects.create(label="x"))
+        pk = order.pk
         order.delete()
+        publisher = "tests.model_publishing.conftest.OrderPublisher"
         keys = [(one.event.rpartition(".")[2], one.key) for one in told[::2]]
         assert keys == [
             ("created", None),
-            ("updated", f"OrderPublisher:tests.Order:{told[0].data and order_pk(told)}:updated"),
-            ("m2m_changed", f"OrderPublisher:tests.Order:{order_pk(told)}:m2m_changed"),
+            ("updated", f"{publisher}:order.updated:default:tests.Order:{pk}:updated"),
+            ("m2m_changed", f"{publisher}:order.m2m_changed:default:tests.Order:{pk}:m2m_changed"),
             ("deleted", None),
         ]
 
-
-def order_pk(told: list[Told]) -> int:
-    return next(one.data["id"] for one in told if "id" in one.data)
+    def test_publishers_of_one_name_have_keys_of_their_own(self, told, publish_model):
+        """Of two apps, or with two types of event: neither hides the other's news."""
+        publish_model(name="a")
+        publish_model(name="b")
+        publish_model(name="b", __module__="other.sse")
+        order = Order.objects.create()
+        told.clear()
+        order.save()
+        assert len({one.key for one in told}) == 3
 
 
 class TestErrors:

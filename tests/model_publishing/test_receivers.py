@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 from django_sse.metrics import metrics
 from django_sse.model_publishing import unregister
 from tests.model_publishing.told import changes
-from tests.models import Account, ExportOrder, Line, Order, Tag, UrgentOrder
+from tests.models import Account, ExportOrder, Line, Order, Parcel, Seat, Tag, UrgentOrder
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,6 +97,79 @@ class TestSave:
         Order(pk=order.pk, owner=alice).save()
         assert changes(told) == [("updated", OPEN), ("updated", OPEN)]
 
+    def test_key_set_to_that_of_another_row(self, told, publish_model, by_owner, alice, bob):
+        """What the instance was loaded from is another row: of this one nothing is known."""
+        publish_model(only=["status"])
+        first = Order.objects.create(owner=alice)
+        second = Order.objects.create(owner=bob, status="paid")
+        told.clear()
+        first.pk, first.owner = second.pk, bob
+        first.save()
+        assert [(one.event, one.groups) for one in told] == [
+            ("order.updated", [f"owner.{bob.pk}"]),
+            ("order.updated", ["all"]),
+        ]
+
+    def test_key_given_as_a_string(self, told, publish_model):
+        """It is that of the same row."""
+        publish_model()
+        pk = Order.objects.create().pk
+        told.clear()
+        with transaction.atomic():
+            Order(pk=str(pk), status="paid").save()
+            order = Order.objects.get()
+            order.status = "sent"
+            order.save()
+        assert changes(told) == [("updated", {"status": "sent"})]
+
+    def test_constructed_row_with_a_composite_key(self, told, publish_model):
+        """The parts of the key are enough to save, relate or delete a row."""
+        publish_model(Seat, fields=["guest"])
+        Seat.objects.create(row="A", number=7)
+        told.clear()
+        Seat(row="A", number=7, guest="Ann").save(update_fields=["guest"])
+        Seat(row="A", number=7).delete()
+        assert changes(told) == [("updated", {"guest": "Ann"}), ("deleted", {"pk": ["A", 7]})]
+
+    @pytest.mark.parametrize("part", [False, True])
+    def test_value_that_the_database_computes(self, told, publish_model, part):
+        """It is that of the values that were written."""
+        publish_model(Parcel, fields=["width", "area"], only=["area"])
+        Parcel.objects.create(width=2, height=3)
+        parcel = Parcel.objects.get()
+        parcel.width = 5
+        parcel.save(update_fields=["width"] if part else None)
+        assert changes(told) == [
+            ("created", {"width": 2, "area": 6}),
+            ("updated", {"width": 5, "area": 15}),
+        ]
+
+    def test_cached_properties(self, told, publish_model, alice, bob):
+        """They are those of the state that is told, and the instance's are left alone."""
+        publish_model(Parcel, fields=["width"], get_groups=lambda self, parcel: [parcel.room])
+        parcel = Parcel.objects.create(owner=alice)
+        assert "room" not in vars(parcel)
+        told.clear()
+        assert parcel.room == f"owner.{alice.pk}"
+        parcel.owner = bob
+        parcel.save()
+        assert [(one.event, one.groups) for one in told] == [
+            ("parcel.deleted", [f"owner.{alice.pk}"]),
+            ("parcel.updated", [f"owner.{bob.pk}"]),
+        ]
+
+    def test_prefetched_relations(self, told, publish_model):
+        """They are what they were: the relations are read anew."""
+        publish_model(fields=["tags"])
+        tag = Tag.objects.create(label="x")
+        Order.objects.create()
+        order = Order.objects.prefetch_related("tags").get()
+        told.clear()
+        with transaction.atomic():
+            tag.orders.add(order)
+            order.save()
+        assert changes(told) == [("updated", {"tags": [tag.pk]})]
+
     def test_constructed_row_of_which_a_part_is_saved(self, told, publish_model):
         """The rest is not what the constructor said; it is read."""
         publish_model(fields=["status", "total"])
@@ -104,6 +177,39 @@ class TestSave:
         told.clear()
         Order(pk=order.pk, total=5).save(update_fields=["total"], force_update=True)
         assert changes(told) == [("updated", {"status": "paid", "total": 5})]
+
+
+class TestBookkeepingThatFails:
+    """A defect of this package, or of a field's code, is no failure of what Django does."""
+
+    @pytest.fixture(autouse=True)
+    def _broken(self, publish_model, monkeypatch):
+        publish_model()
+
+        def fail(*args: Any) -> Any:
+            raise RuntimeError("broken")
+
+        monkeypatch.setattr("django_sse.model_publishing.receivers.open_row", fail)
+        monkeypatch.setattr("django_sse.model_publishing.reading.state_of", fail)
+
+    def test_nothing_fails(self, told, caplog):
+        """Rows are saved, read, related and deleted; the errors are logged and counted."""
+        order = Order.objects.create()
+        assert metrics.publish_errors == 1
+        order.status = "paid"
+        order.save()
+        assert metrics.publish_errors == 2
+        order.refresh_from_db()
+        assert Order.objects.get().status == order.status == "paid"
+        assert metrics.publish_errors == 5
+        order.tags.add(Tag.objects.create(label="x"))
+        assert order.tags.count() == 1
+        assert metrics.publish_errors == 6
+        order.delete()
+        assert metrics.publish_errors == 7
+        assert not Order.objects.exists()
+        assert told == []
+        assert "What happens to a row of tests.Order cannot be told." in caplog.text
 
 
 class TestOnly:
@@ -187,6 +293,17 @@ class TestOnly:
         order.save(update_fields=["status"])
         assert changes(told) == [("updated", {"status": "opened"})]
 
+    def test_expression_of_a_field_that_was_deferred(self, told, publish_model):
+        """Neither what it was nor what it is is known: it counts as changed, and is read."""
+        publish_model(only=["total"], fields=["total"])
+        Order.objects.create()
+        told.clear()
+        for names in (["total"], None):
+            order = Order.objects.defer("total").get()
+            order.total = F("total") + 1
+            order.save(update_fields=names)
+        assert changes(told) == [("updated", {"total": "1.00"}), ("updated", {"total": "2.00"})]
+
     def test_expression_that_django_has_deferred(self, told, order, monkeypatch):
         """On a database without RETURNING Django forgets the value: it is read."""
         order.status = "paid"
@@ -267,6 +384,33 @@ class TestOnly:
         order.save()
         assert told == []
 
+    def test_refresh_from_db_of_a_model(self, told, publish_model, monkeypatch):
+        """It is called as it was, whatever it takes."""
+        called: list[Any] = []
+        original = Order.refresh_from_db
+
+        def refresh_from_db(self: Any, **kwargs: Any) -> None:
+            called.append(kwargs)
+            original(self, **kwargs)
+
+        monkeypatch.setattr(Order, "refresh_from_db", refresh_from_db)
+        publish_model()
+        order = Order.objects.create()
+        order.refresh_from_db()
+        order.refresh_from_db(fields=["status"])
+        unregister(Order)
+        assert called == [{}, {"fields": ["status"]}]
+        assert Order.refresh_from_db is refresh_from_db
+
+    @pytest.mark.parametrize("way", ["positional", "named"])
+    def test_refresh_from_db_of_some_fields(self, told, order, way):
+        """Others are known as before, however the fields are given."""
+        order.status = "paid"
+        args: Any = {"positional": ((None, ["total"]), {}), "named": ((), {"fields": ["total"]})}
+        order.refresh_from_db(*args[way][0], **args[way][1])
+        order.save()
+        assert changes(told) == [("updated", PAID)]
+
     async def test_arefresh_from_db(self, told, publish_model, transactional_db):
         """The same."""
         publish_model(only=["status"])
@@ -291,13 +435,14 @@ class TestDelete:
             "order.deleted", {"id": pk}, [f"owner.{alice.pk}"],
         )  # fmt: skip
 
-    def test_queries(self, publish_model, told, django_assert_num_queries):
+    @pytest.mark.parametrize("model", [Order, ExportOrder])
+    def test_queries(self, publish_model, told, django_assert_num_queries, model):
         """Deleting a row takes as many as without a publisher."""
-        order = Order.objects.create()
+        order = model.objects.create()
         with CaptureQueriesContext(connection) as plain:
             order.delete()
-        publish_model()
-        order = Order.objects.create()
+        publish_model(get_groups=lambda self, order: [f"owner.{order.owner_id}"])
+        order = model.objects.create()
         with django_assert_num_queries(len(plain)):
             order.delete()
 
@@ -354,9 +499,10 @@ class TestDelete:
             ({"id": order.pk}, [f"owner.{alice.pk}"])
         ]
 
-    def test_instance_that_was_changed_and_not_saved(self, told, by_owner, alice, bob):
-        """Those who could see the row are told."""
-        order = Order.objects.create(owner=alice)
+    @pytest.mark.parametrize("model", [Order, ExportOrder])
+    def test_instance_that_was_changed_and_not_saved(self, told, by_owner, alice, bob, model):
+        """Those who could see the row are told; also where Django makes its parent of it."""
+        order = model.objects.create(owner=alice)
         told.clear()
         order.owner = bob
         order.delete()
@@ -550,6 +696,17 @@ class TestRelations:
         order.tags.add(tags[0])
         assert len(changes(told)) == 1
 
+    def test_of_a_row_that_was_a_fixture(self, told, publish_model, tags):
+        """Once it is saved as others are, it is told of as others are."""
+        publish_model()
+        order = Order()
+        order.save_base(raw=True)
+        order.tags.add(tags[0])
+        assert told == []
+        order.save()
+        order.tags.add(tags[1])
+        assert changes(told) == [("updated", OPEN), ("m2m_changed", OPEN)]
+
 
 class TestFixtures:
     def test_loaddata_is_silent(self, told, publish_model, tmp_path: Path, alice):
@@ -607,6 +764,44 @@ class TestInheritance:
         assert sorted((one.event, one.data) for one in told) == [
             ("exportorder.deleted", {"order_ptr": pk}),
             ("order.deleted", {"id": pk}),
+        ]
+
+    def test_multi_table_of_which_the_parent_stays(self, told, publish_model):
+        """It is not told to be deleted."""
+        publish_model()
+        publish_model(ExportOrder, fields=["country"])
+        order = ExportOrder.objects.create(country="NL")
+        pk = order.pk
+        told.clear()
+        order.delete(keep_parents=True)
+        assert [(one.event, one.data) for one in told] == [
+            ("exportorder.deleted", {"order_ptr": pk})
+        ]
+        assert Order.objects.get().pk == pk
+
+    def test_multi_table_with_the_parents_key_deferred(
+        self, told, publish_model, django_assert_num_queries
+    ):
+        """It is the row's own; no query is made for it."""
+        tag = Tag.objects.create(label="x")
+        pk = ExportOrder.objects.create(country="NL").pk
+        with CaptureQueriesContext(connection) as plain:
+            ExportOrder.objects.only("country").get().save()
+        publish_model(fields=["id"])
+        with django_assert_num_queries(len(plain)):
+            ExportOrder.objects.only("country").get().save()
+        assert changes(told) == [("updated", {"id": pk})]
+        unregister(Order)
+        publish_model()
+        ExportOrder.objects.only("country").get().tags.add(tag)
+        ExportOrder.objects.only("country").get().delete()
+        ExportOrder.objects.create(pk=pk, country="NL")
+        ExportOrder.objects.only("country").delete()
+        assert changes(told) == [
+            ("m2m_changed", OPEN),
+            ("deleted", {"id": pk}),
+            ("created", OPEN),
+            ("deleted", {"id": pk}),
         ]
 
     def test_multi_table_by_the_parent(self, told, publish_model):

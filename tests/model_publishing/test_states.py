@@ -8,12 +8,12 @@ from django.db.models import F
 from django_sse.model_publishing.states import (
     as_of,
     columns,
+    computed,
+    given,
     is_expression,
-    loaded,
-    remember,
     state_of,
 )
-from tests.models import Account, ExportOrder, Order
+from tests.models import Account, ExportOrder, Order, Parcel, Seat
 
 
 def saved(**values):
@@ -55,10 +55,21 @@ def test_columns_by_either_name():
     assert columns(ExportOrder, []) >= {"order_ptr_id"}
 
 
-def test_as_of_the_present_is_the_instance():
-    """No copy is made."""
-    order = saved()
-    assert as_of(order, state_of(order)) is order
+def test_columns_of_a_composite_key():
+    """All of them."""
+    assert columns(Seat, ["guest"]) == {"row", "number", "guest"}
+
+
+def test_columns_that_the_database_computes():
+    """They may change with any other."""
+    assert columns(Parcel, ["width"]) == {"id", "width", "area"}
+
+
+def test_computed_columns():
+    """Those that the database makes of others."""
+    assert computed(Parcel) == {"area"}
+    assert computed(Order) == frozenset()
+    assert given(Parcel) == {"owner_id", "width", "height"}
 
 
 def test_as_of_another_state_is_a_copy():
@@ -66,7 +77,7 @@ def test_as_of_another_state_is_a_copy():
     owner = Account(pk=7)
     order = saved(owner=owner, status="paid")
     order.note = "mine"
-    twin: Any = as_of(order, {**state_of(order), "status": "open"})
+    twin: Any = as_of(order, {**state_of(order), "status": "open"}, "default")
     assert (twin.status, twin.note, twin.pk, twin == order) == ("open", "mine", 1, True)
     assert twin.owner is owner
     assert order.status == "paid"
@@ -76,25 +87,39 @@ def test_as_of_another_state_is_a_copy():
 def test_as_of_another_relation():
     """What is related comes along only if it is still the one."""
     order = saved(owner=Account(pk=7))
-    twin = as_of(order, {**state_of(order), "owner_id": 8})
+    twin = as_of(order, {**state_of(order), "owner_id": 8}, "default")
     assert "owner" not in twin._state.fields_cache
     assert "owner" in order._state.fields_cache
 
 
 def test_as_of_a_state_that_knows_less():
     """The rest is deferred, whatever the instance says."""
-    twin = as_of(saved(status="never saved"), {"id": 1})
+    twin = as_of(saved(status="never saved"), {"id": 1}, "other")
     assert "status" in twin.get_deferred_fields()
+    assert twin._state.db == "other"
 
 
-def test_what_is_remembered():
-    """Of an instance that was never saved, nothing."""
+def test_as_of_leaves_caches_out():
+    """They are of other values; and what is cached in the copy is not in the instance."""
+    parcel = Parcel(pk=1, width=2, height=3)
+    vars(parcel)["_prefetched_objects_cache"] = {"tags": []}
+    for state in (state_of(parcel), {**state_of(parcel), "width": 5}):
+        assert parcel.name == "2 x 3"
+        twin: Any = as_of(parcel, state, "default")
+        assert not hasattr(twin, "_prefetched_objects_cache")
+        assert twin.name == f"{state['width']} x 3"
+        del parcel.name
+        assert twin.name
+        assert "name" not in vars(parcel)
+
+
+def test_as_of_has_relations_of_its_own():
+    """Django empties those of a copy that is gone."""
     order = saved()
-    assert loaded(order) is None
-    remember(order, {"id": 1})
-    assert loaded(order) == {"id": 1}
-    order._state.adding = True
-    assert loaded(order) is None
+    order.owner = Account(pk=7)
+    twin = as_of(order, state_of(order), "default")
+    del twin
+    assert order._state.fields_cache["owner"].pk == 7
 
 
 @pytest.mark.parametrize(("value", "expected"), [(F("total") + 1, True), ("total", False)])

@@ -1,11 +1,15 @@
-"""What was told, as a page gets it."""
+"""What was told, as a page gets it; and what did not happen."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from django.db import transaction
 
 from django_sse import ServerSentEvent
 
-__all__ = ["Told", "changes", "read"]
+__all__ = ["Told", "changes", "read", "undone"]
 
 
 class Told(NamedTuple):
@@ -30,3 +34,11 @@ def changes(told: list[Told]) -> list[tuple[str, Any]]:
     found = [(one.event.rpartition(".")[2], one.data) for one in told]
     told.clear()
     return found
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """Roll the block back: it is a transaction, or a savepoint in one."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)

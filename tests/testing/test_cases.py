@@ -12,7 +12,7 @@ from django.test import TestCase, TransactionTestCase, override_settings
 from django_sse import apublish, publish
 from django_sse import hub as hub_module
 from django_sse.metrics import metrics
-from django_sse.testing import StreamClient, StreamTestMixin
+from django_sse.testing import StreamClient, StreamTestMixin, assert_published
 from tests.clients import TIMEOUT
 from tests.models import Room
 
@@ -44,6 +44,20 @@ class InTestCase(StreamTestMixin, TestCase):
     def act(self) -> None:
         with self.captureOnCommitCallbacks(execute=True):
             publish(f"user.{self.user.pk}", "placed")
+
+    async def test_hints_at_the_transaction(self):
+        """What is published in the test waits for a commit that never comes."""
+        stream = await self.sse_client.open("/orders/")
+        await apublish("orders", 1)
+        with pytest.raises(AssertionError, match="No event within") as waiting:
+            await stream.next_event(timeout=0)
+        with pytest.raises(AssertionError, match="No event was published") as asserting:
+            async with assert_published("orders"):
+                await apublish("orders", 1)
+        for failure in (waiting, asserting):
+            assert "A transaction is open on 'default'" in str(failure.value)
+        async with assert_published("orders", data=2):
+            await apublish("orders", 2, on_commit=False)
 
     async def test_nothing_is_left_of_another_test(self):
         """Neither rows nor rights are those of the tests before."""

@@ -15,7 +15,9 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "project"
 INSTALLED_APPS = ["daphne", "django.contrib.auth", "django.contrib.contenttypes", "django_sse"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+# A file: a database in memory is never closed.
+TEST = {"NAME": "test.sqlite3"}
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "x", "TEST": TEST}}
 """
 
 PROJECT = """
@@ -41,6 +43,9 @@ def anyio_backend():
 
 TEST_PYTEST = """
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.db import connections
 from django_sse import apublish, publish
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -58,6 +63,17 @@ def test_captured(number, sse_events):
 async def test_streams_end(transactional_db, sse_client):
     stream = await sse_client.open("/orders/")
     await stream.next_event()
+
+@pytest.fixture
+def own_calls():
+    made = []
+    yield made
+    assert [connection.connection for connection in made] == [None]
+
+async def test_connection_of_own_calls_is_closed(own_calls, transactional_db, sse_client):
+    assert await User.objects.acount() == 0
+    own_calls.append(await sync_to_async(lambda: connections["default"])())
+    assert own_calls[0].connection is not None
 """
 
 TEST_DJANGO = """
@@ -141,7 +157,7 @@ def pytest_in(project: Path, loops: str) -> str:
 @pytest.mark.parametrize("loops", LOOPS)
 def test_fixtures_in_a_project(project, loops):
     """Tests in a row see nothing of each other, whatever runs them."""
-    assert "7 passed" in pytest_in(project, loops)
+    assert "8 passed" in pytest_in(project, loops)
 
 
 def test_django_runner(project):

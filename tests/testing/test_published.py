@@ -306,7 +306,7 @@ class TestFixtureOfPytestDjango:
         """Without the fixture nothing goes out."""
         message = failure(assert_published("a"), lambda: publish("a", 1))
         assert "A transaction is open on 'default', and publish() waits" in message
-        assert "captureOnCommitCallbacks(execute=True) inside this block" in message
+        assert "inside captureOnCommitCallbacks(execute=True)" in message
         assert sse_events == []
 
 
