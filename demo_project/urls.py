@@ -7,8 +7,11 @@ from django.urls import include, path
 from django.views.generic import RedirectView, TemplateView
 
 from demo_project.accounts import ADMIN, PEOPLE
+from demo_project.broadcast import receivers
 
-home = TemplateView.as_view(template_name="home.html", extra_context={"admin": ADMIN})
+home = TemplateView.as_view(
+    template_name="home.html", extra_context={"admin": ADMIN, "open_streams": receivers.count}
+)
 login = LoginView.as_view(template_name="login.html", extra_context={"people": [*PEOPLE, ADMIN]})
 
 urlpatterns = [
@@ -19,6 +22,7 @@ urlpatterns = [
     path("inbox/", include("demo_project.inbox.urls")),
     path("orders/", include("demo_project.orders.urls")),
     path("broadcast/", include("demo_project.broadcast.urls")),
+    path("sse/", include("django_sse.urls")),
     path("login/", login, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from django.utils.functional import Promise
+
 from django_sse.conf import is_seconds
 
 __all__ = ["check_attribute", "is_attribute", "suggest_attribute"]
@@ -39,11 +41,16 @@ def _is_swap(value: Any) -> bool:
     return value.strip() in _VERBS or (bool(rules) and all(map(_SWAP_RULE.fullmatch, rules)))
 
 
+def _are_names(value: Any) -> bool:
+    return isinstance(value, str | list) and all(isinstance(name, str) for name in value)
+
+
 _ANYTHING: _Rule = ("text", lambda value: True)
 _FLAG: _Rule = ("True or False", lambda value: value is True)
 _RULES: dict[str, _Rule] = {
-    "events": ("names of events, in a string or a list", lambda v: isinstance(v, Iterable)),
-    "target": _ANYTHING,
+    "events": ("names of events, in a string or a list", _are_names),
+    # What is empty is a variable that the template does not have.
+    "target": ("a CSS selector", lambda value: isinstance(value, str) and bool(value.strip())),
     "swap": (
         f"one of {', '.join(_VERBS)}, or rules such as"
         " 'order.created: afterbegin #orders; order.deleted: delete #order-{id}'",
@@ -60,6 +67,13 @@ _RULES: dict[str, _Rule] = {
     "class": _ANYTHING,
 }
 _PREFIXES = ("aria_", "data_")
+_NOT_GIVEN = {
+    "src": "the tag writes it, from the name of a URL or from groups=.",
+    "renew_url": "the tag writes it, for groups=.",
+    "renew_after": "the tag writes it, for groups=.",
+    "state": "the element writes it, for CSS to read.",
+    "style": "give the element a class, and style that.",
+}
 
 
 def is_attribute(name: str) -> bool:
@@ -76,13 +90,19 @@ def check_attribute(name: str, value: Any) -> Any:
     """
     if value is None or value is False:
         return None
+    if isinstance(value, Promise):
+        value = str(value)
+    elif name == "events" and isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        value = list(value)
     rule, holds = _RULES.get(name, _ANYTHING)
     if not holds(value):
         raise ValueError(f"{name}={value!r} must be {rule}.")
-    return " ".join(value) if name == "events" and not isinstance(value, str) else value
+    return " ".join(value) if isinstance(value, list) and name == "events" else value
 
 
 def suggest_attribute(name: str) -> str:
-    """Return what a typo in *name* may have meant, or else what there is."""
+    """Return what *name*, which is no attribute, may have meant, or else what there is."""
+    if name in _NOT_GIVEN:
+        return _NOT_GIVEN[name]
     near = difflib.get_close_matches(name, _RULES, n=1)
     return f"did you mean {near[0]!r}?" if near else f"the attributes are {', '.join(_RULES)}."

@@ -1,14 +1,17 @@
 """What templates say of streams, as HTML: the same for every template engine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.http import HttpRequest
+from django.template import TemplateSyntaxError
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.functional import Promise
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from django_sse.declarations import declared_groups
@@ -16,6 +19,7 @@ from django_sse.element_attributes import check_attribute, is_attribute, suggest
 from django_sse.group_streams import SignedUrl, sign_url
 from django_sse.groups import split_groups
 from django_sse.last_event_ids import get_last_event_id
+from django_sse.tokens import bindings_of
 
 try:
     from django.middleware.csp import get_nonce
@@ -53,7 +57,8 @@ def event_source(page: Page, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         kwargs: ``groups``, ``last_event_id``, attributes of the element, arguments of the URL.
 
     Raises:
-        ValueError: If something is missing, unknown or breaks its rule.
+        ValueError: If something is missing, or breaks its rule.
+        TemplateSyntaxError: If a keyword is unknown.
         NoReverseMatch: If there is no such URL.
         InvalidGroup: See make_token().
         ImproperlyConfigured: If something is needed that the project or the template lacks.
@@ -61,13 +66,21 @@ def event_source(page: Page, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     """
     own = {name: value for name, value in kwargs.items() if is_attribute(name)}
     rest = {name: value for name, value in kwargs.items() if name not in own}
+    given = {name: check_attribute(name, value) for name, value in own.items()}
     source = _find("event_source", page, args, rest)
+    if source.signed and given.get("poll"):
+        raise ValueError(
+            f"poll={given['poll']!r} was given with groups=, whose stream gives no other answer"
+            " that could be asked for; name the URL of a progressive view, or leave poll= out."
+        )
+    if given.get("shared"):
+        given["shared"] = _reader_of(page.request) or True
     attributes = {
         "src": source.url,
         "last-event-id": source.last_event_id,
         "renew-url": source.signed and source.signed.renew_url,
         "renew-after": source.signed and source.signed.renew_after,
-        **{name.replace("_", "-"): check_attribute(name, value) for name, value in own.items()},
+        **{name.replace("_", "-"): value for name, value in given.items()},
     }
     return format_html(
         "{}<event-source{}></event-source>", event_source_script(page), _write(attributes)
@@ -103,7 +116,8 @@ def event_source_script(page: Page) -> SafeString:
 def _write(attributes: Mapping[str, Any]) -> SafeString:
     """Return those of *attributes* that are not None, as HTML; True is an empty one."""
     written = {name: "" if value is True else value for name, value in attributes.items()}
-    pairs = [(name, value) for name, value in written.items() if value is not None]
+    # A string that is safe as text, as each literal of a Django template, is not so in quotes.
+    pairs = [(name, escape(str(value))) for name, value in written.items() if value is not None]
     return format_html_join("", ' {}="{}"', pairs)
 
 
@@ -125,9 +139,11 @@ def _find(tag: str, page: Page, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     """Return the stream that the arguments of *tag* name."""
     url_kwargs = dict(kwargs)
     given = url_kwargs.pop("groups", None) or ()
-    groups = split_groups(given) if isinstance(given, str) else list(given)
+    groups = split_groups(str(given)) if isinstance(given, str | Promise) else list(given)
     noted = url_kwargs.pop("last_event_id", "")
     if args:
+        if len(args) > 1 and url_kwargs:
+            raise _unknown(tag, f"{args[0]!r}, whose arguments are given by position,", url_kwargs)
         url = _reverse(tag, page, args, url_kwargs)
         id = _last_event_id(noted, lambda: groups or declared_groups(url, page.request))
         return _Source(url, id)
@@ -137,11 +153,7 @@ def _find(tag: str, page: Page, args: Sequence[Any], kwargs: Mapping[str, Any]) 
             " stream's URL and its arguments, or groups='orders,announcements'."
         )
     if url_kwargs:
-        name = next(iter(url_kwargs))
-        raise ValueError(
-            f"{tag} groups={given!r} was given {name!r}, which is no attribute of the element, and"
-            f" there is no URL that it could be an argument of; {suggest_attribute(name)}"
-        )
+        raise _unknown(tag, f"groups={given!r}, which has no arguments,", url_kwargs)
     signed = _sign(tag, page.request, groups)
     return _Source(signed.url, _last_event_id(noted, lambda: groups), signed)
 
@@ -169,17 +181,40 @@ def _reverse(tag: str, page: Page, args: Sequence[Any], kwargs: Mapping[str, Any
         ) from error
 
 
+def _unknown(tag: str, of: str, kwargs: Mapping[str, Any]) -> TemplateSyntaxError:
+    """Return the error of a keyword that can be no argument of the URL."""
+    name = next(iter(kwargs))
+    is_element = tag == "event_source"
+    why = suggest_attribute(name) if is_element else "it renders no element with attributes."
+    return TemplateSyntaxError(f"{tag} {of} cannot take the keyword {name!r}; {why}")
+
+
 def _sign(tag: str, request: HttpRequest | None, groups: Sequence[str]) -> SignedUrl:
+    what = f"{tag} groups={groups!r}"
     if request is None:
         raise ImproperlyConfigured(
-            f"{tag} groups={groups!r} needs the request, to whose reader the token is bound:"
-            " render the template with it, or name the URL of a view."
+            f"{what} needs the request, to whose reader the token is bound: render the template"
+            " with it, or name the URL of a view."
         )
-    try:
+    with _told_how_to_load_the_user(what):
         return sign_url(request, groups)
+
+
+def _reader_of(request: HttpRequest | None) -> str:
+    """Return what tells the login of the page's reader from others; empty for nobody."""
+    if request is None:
+        return ""
+    with _told_how_to_load_the_user("event_source shared=True"):
+        return bindings_of(request)[0]
+
+
+@contextmanager
+def _told_how_to_load_the_user(what: str) -> Iterator[None]:
+    try:
+        yield
     except SynchronousOnlyOperation as error:
         raise SynchronousOnlyOperation(
-            f"{tag} groups={groups!r} needs the request's user, who is not loaded yet, on an event"
-            " loop. In an async view await request.auser() before; or render the template in"
+            f"{what} needs the request's user, who is not loaded yet, on an event loop. In an"
+            " async view await request.auser() before; or render the template in"
             " sync_to_async(render)."
         ) from error

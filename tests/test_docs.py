@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import html
 import inspect
 import itertools
 import os
@@ -37,6 +38,7 @@ TUTORIAL = DOCS / "tutorial.md"
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
 )
+SCRIPTED = [page for page in PAGES if '<script type="module">' in page.read_text()]
 EXECUTED = [README, *(path for path in PAGES if DOCS in path.parents)]
 
 SOURCES = sorted((ROOT / "django_sse").rglob("*.py"))
@@ -426,7 +428,7 @@ def test_event_on_the_wire_is_as_the_reference_says() -> None:
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("page", [README, TUTORIAL], ids=name_of)
+@pytest.mark.parametrize("page", SCRIPTED, ids=name_of)
 def test_scripts_of_pages_are_javascript(page: Path) -> None:
     """What a page's template holds in a module script is parsed by Node.js."""
     node = require_node()
@@ -539,6 +541,14 @@ def stream(client: httpx.Client, path: str) -> Iterator[Iterator[tuple[str, str]
         yield events_of(response.iter_lines())
 
 
+def stream_of(page: str) -> str:
+    """Return the URL that the page's one element opens."""
+    [element] = re.findall(r"<event-source([^>]*)>", page)
+    attributes = dict(re.findall(r' ([\w-]+)="([^"]*)"', html.unescape(element)))
+    url = httpx.URL(attributes["src"])
+    return str(url.copy_add_param("last_event_id", attributes["last-event-id"]))
+
+
 def events_of(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
     kind, data = "message", []
     for line in lines:
@@ -555,17 +565,14 @@ def events_of(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.slow
 def test_first_stream_of_the_readme_runs(tmp_path: Path) -> None:
-    """A reader who follows the steps has a page, a stream, and an event on it."""
+    """A reader who follows the steps has a page, its stream, and an event on it."""
     project = Project(tmp_path, README, "live")
     with project.serve() as address, httpx.Client(base_url=address, timeout=EVENT_SECONDS) as page:
-        html = page.get("/live/").text
-        assert "new EventSource(&quot;" not in html
-        assert 'new EventSource("/live/news/")' in html
-        with stream(page, "/live/news/") as events:
-            assert next(events) == ("message", '{"text":"You are connected."}')
-            token = {"csrfmiddlewaretoken": page.cookies["csrftoken"], "text": "Hello"}
-            assert page.post("/live/announce/", data=token).status_code == 204
-            assert next(events) == ("message", '{"text":"Hello"}')
+        url = stream_of(page.get("/live/").text)
+        token = {"csrfmiddlewaretoken": page.cookies["csrftoken"], "text": "<Hello>"}
+        assert page.post("/live/", data=token).status_code == 204
+        with stream(page, url) as events:  # It began when the page was rendered.
+            assert next(events) == ("message", "<li>&lt;Hello&gt;</li>")
 
 
 @pytest.mark.slow
@@ -573,13 +580,14 @@ def test_tutorial_runs(tmp_path: Path) -> None:
     """At its end the board is live, its guard refuses strangers, and its own tests pass."""
     project = Project(tmp_path, TUTORIAL, "board")
     with project.serve() as address, httpx.Client(base_url=address, timeout=EVENT_SECONDS) as page:
-        assert 'new EventSource("/notices/")' in page.get("/").text
+        page.get("/")
         token = page.cookies["csrftoken"]
         page.post("/", data={"csrfmiddlewaretoken": token, "text": "old"})
-        with stream(page, "/notices/") as events:
-            assert next(events) == ("notice", '{"id":1,"text":"old"}')
-            page.post("/", data={"csrfmiddlewaretoken": token, "text": "new"})
-            assert next(events) == ("notice", '{"id":2,"text":"new"}')
+        text = page.get("/").text
+        assert '<li id="notice-1">old</li>' in text
+        page.post("/", data={"csrfmiddlewaretoken": token, "text": "new"})
+        with stream(page, stream_of(text)) as events:  # It began when the page was rendered.
+            assert next(events) == ("notice", '<li id="notice-2">new</li>')
         with stream(page, "/clock/") as ticks:
             assert next(ticks)[0] == "tick"
         assert page.get("/visits/").status_code == 403

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils.functional import lazystr
 
 from django_sse import element_attributes
 from django_sse.element_attributes import check_attribute, is_attribute, suggest_attribute
@@ -38,6 +39,10 @@ KEPT: list[tuple[str, Any]] = [
 ]
 BROKEN: list[tuple[str, Any]] = [
     ("events", 7),
+    ("events", [1]),
+    ("events", b"a"),
+    ("target", ""),
+    ("target", True),
     ("swap", "innerhtml"),
     ("swap", ""),
     ("swap", ";"),
@@ -78,6 +83,12 @@ def test_none_and_false_are_no_attribute(name: str, value: Any) -> None:
     assert check_attribute(name, value) is None
 
 
+def test_a_lazy_string_is_its_text() -> None:
+    """As everywhere in Django; no list of characters."""
+    assert check_attribute("events", lazystr("a b")) == "a b"
+    assert check_attribute("swap", lazystr("morph")) == "morph"
+
+
 def test_a_list_of_events_becomes_names() -> None:
     """Separated by blanks, as the element reads them."""
     assert check_attribute("events", ["a", "b"]) == "a b"
@@ -90,6 +101,15 @@ def test_a_typo_is_told_what_it_meant(name: str, meant: str) -> None:
     assert not is_attribute(name)
     assert suggest_attribute(name) == f"did you mean {meant!r}?"
     assert suggest_attribute("xyz").startswith("the attributes are events, target, ")
+
+
+@pytest.mark.parametrize("name", ["src", "renew_url", "renew_after", "state", "style"])
+def test_what_a_template_does_not_give_is_told_why(name: str) -> None:
+    """It is near no other name, and known all the same."""
+    assert not is_attribute(name)
+    assert re.match(
+        "the (tag|element) writes it|give the element a class", suggest_attribute(name)
+    )
 
 
 def test_the_attributes_are_those_of_the_element() -> None:

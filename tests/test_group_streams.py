@@ -19,7 +19,9 @@ from django_sse.group_streams import GroupStreamView, sign_url
 from django_sse.metrics import metrics
 from django_sse.tokens import make_token
 from tests.clients import TIMEOUT, Exchange
+from tests.test_docs import DOCS, blocks_of
 
+PAGE = DOCS / "reference" / "urls-and-tokens.md"
 ALL_ALIKE = ("date", "server")
 
 
@@ -278,6 +280,39 @@ class TestRefusals:
         token = await token_of("a")
         assert (await asgi.get(stream_url(token=token), headers=headers)).status == 403
         assert (await asgi.get(renewal_url(token=token), headers=headers)).status == 403
+
+
+async def test_the_documented_function_answers_nobody(
+    asgi: Any, settings: Any, transactional_db: None
+) -> None:
+    """A visitor without a login is refused, by no error, and reads what is for all."""
+    [example] = [b for b in blocks_of(PAGE) if b.text.startswith("# shop/access.py")]
+    module: dict[str, Any] = {}
+    exec(example.text, module)
+    settings.DJANGO_SSE = {"GROUP_ACCESS": module["may_read"]}
+    for group, status in (("order.7", 403), ("other", 403), ("announcements", 200)):
+        exchange = await asgi.open(stream_url(groups=group))
+        assert exchange.status == status
+
+
+class TestLoginRequiredMiddleware:
+    @pytest.fixture(autouse=True)
+    def _middleware(self, settings: Any) -> None:
+        settings.MIDDLEWARE = [
+            *settings.MIDDLEWARE,
+            "django.contrib.auth.middleware.LoginRequiredMiddleware",
+        ]
+
+    async def test_it_leaves_both_urls_alone(self, asgi, token_of, transactional_db):
+        """A visitor without a login has a page, so its token opens and is renewed."""
+        token = await token_of("a")
+        assert (await asgi.open(stream_url(token=token))).status == 200
+        assert (await asgi.get(renewal_url(token=token))).status == 200
+
+    async def test_they_refuse_by_themselves(self, asgi, transactional_db):
+        """With no redirection, that a stream would follow to a page."""
+        for url in (stream_url(groups="a"), renewal_url(token="x")):
+            assert (await asgi.get(url)).status == 403
 
 
 class TestRenewal:

@@ -11,18 +11,20 @@ from asgiref.sync import sync_to_async
 from django import template as django_template
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.http import HttpRequest
 from django.template import Context, Template, TemplateSyntaxError, engines
 from django.test import RequestFactory
 from django.urls import NoReverseMatch, include, path, register_converter, set_script_prefix
+from django.utils.functional import SimpleLazyObject, lazystr
 from django.utils.html import escape
 from django.utils.safestring import mark_safe
 
 from django_sse import EventStream, EventStreamView, apublish, event_stream, publish
 from django_sse.exceptions import InvalidGroup
 from django_sse.last_event_ids import aget_last_event_id, get_last_event_id
-from django_sse.tokens import read_token
+from django_sse.tokens import bindings_of, read_token
 from tests.models import Room
 
 SCRIPT = '<script type="module" src="/static/django_sse/event-source.js"></script>'
@@ -252,10 +254,19 @@ class TestElement:
         }
 
     def test_everything_is_escaped(self, engine):
-        """A value cannot leave its attribute, unless it is marked as safe by its author."""
+        """A value cannot leave its attribute, though its author calls it safe as text."""
         evil = '"><script>alert(1)</script>'
-        html = engine.render("event_source", "'plain' target=evil", context={"evil": evil})
-        assert html.endswith(f'target="{escape(evil)}"></event-source>')
+        for value in (evil, mark_safe(evil)):
+            html = engine.render("event_source", "'plain' data_x=evil", {"evil": value})
+            assert html.endswith(
+                f'<event-source src="/plain/" data-x="{escape(evil)}"></event-source>'
+            )
+
+    def test_a_literal_is_escaped(self, engine):
+        """Django's templates take theirs for safe."""
+        attributes = engine.element("""'plain' swap='a: innerHTML [data-x="y"] > b'""")
+        assert attributes["swap"].replace("&gt;", ">") == 'a: innerHTML [data-x="y"] > b'
+        assert engine.element("'plain' data_x='a&amp;b'")["data-x"] == "a&amp;b"
 
     def test_the_request_decides_between_namespaces(self, engine):
         """As it does for `url`."""
@@ -263,6 +274,48 @@ class TestElement:
         assert engine.element("'app:x'", request=request)["src"] == "/other/x/"
         request.current_app = "one"
         assert engine.element("'app:x'", request=request)["src"] == "/app/x/"
+
+
+class TestShared:
+    @pytest.mark.django_db
+    def test_with_readers_of_one_login(self, engine):
+        """Its value differs from user to user, and from nobody's, which is empty."""
+        ada, bob = (visit(user=User.objects.create_user(name)) for name in ("ada", "bob"))
+        arguments, on = "'plain' shared=on", {"on": True}
+        values = [
+            engine.element(arguments, context=on, request=request)["shared"]
+            for request in (ada, ada, bob, visit(), None)
+        ]
+        assert values[0] == values[1] == bindings_of(ada)[0]
+        assert values[2] == bindings_of(bob)[0] != values[0]
+        assert values[3:] == ["", ""]
+
+    def test_it_alone_reads_the_login(self, engine):
+        """A page that shares nothing depends on nobody."""
+        request = visit()
+        request.session = SessionStore()
+        request.session.accessed = False
+        for sharing in (False, None):
+            engine.element("'plain' shared=on", context={"on": sharing}, request=request)
+            assert not request.session.accessed
+        attributes = engine.element("'plain' shared=on", context={"on": True}, request=request)
+        assert attributes["shared"] == ""
+        assert request.session.accessed
+
+    async def test_on_an_event_loop_the_user_must_be_known(self, engine, transactional_db):
+        """Shared with whom cannot be guessed; the error says what to do."""
+        request = visit()
+        request.user = SimpleLazyObject(_not_here)
+        with pytest.raises(SynchronousOnlyOperation, match=r"shared=True needs .* request\.auser"):
+            engine.render("event_source", "'plain' shared=on", {"on": True}, request)
+        request._acached_user = AnonymousUser()  # As request.auser() leaves it.
+        assert ' shared=""' in engine.render(
+            "event_source", "'plain' shared=on", {"on": True}, request
+        )
+
+
+def _not_here() -> Any:
+    raise SynchronousOnlyOperation
 
 
 class TestScript:
@@ -361,6 +414,20 @@ class TestGroups:
         names = {"name": mark_safe("orders")}
         src = str(engine.element("groups=name", context=names, request=request_)["src"])
         assert read_token(query_of(src)["token"], max_age_seconds=300) == ("", ("orders",))
+
+    def test_a_lazy_string(self, engine, request_):
+        """It has commas as any string."""
+        names = {"names": lazystr("a,b")}
+        src = str(engine.element("groups=names", context=names, request=request_)["src"])
+        assert read_token(query_of(src)["token"], max_age_seconds=300) == ("", ("a", "b"))
+
+    def test_no_polling(self, engine, request_):
+        """The stream of groups has no other answer; beside the name of a URL, a view may have."""
+        with pytest.raises(
+            ValueError, match=r"^poll=5 was given with groups=, .* leave poll= out"
+        ):
+            engine.render("event_source", "groups='a' poll=5", request=request_)
+        assert engine.element("'plain' groups='a' poll=5") == {"src": "/plain/", "poll": "5"}
 
     @pytest.mark.django_db
     def test_the_token_is_the_users(self, engine):
@@ -559,11 +626,8 @@ class TestMistakes:
             ("'plain' swap='prepend'", r"^swap='prepend' must be one of innerHTML, .*, or rules"),
             ("'plain' swap='a: prepend #x'", r"^swap='a: prepend #x' must be one of"),
             ("'plain' shared='yes'", r"^shared='yes' must be True or False\.$"),
-            ("groups='a' targt='#x'", r"'targt', which is no attribute .* mean 'target'\?"),
-            (
-                "groups='a' pk=7",
-                r"'pk', which is no attribute of the element, and there is no URL",
-            ),
+            ("'plain' target=''", r"^target='' must be a CSS selector\.$"),
+            ("'plain' events=numbers", r"^events=\[1\] must be names of events"),
         ],
     )
     def test_the_error_names_the_value_the_rule_and_the_fix(
@@ -571,7 +635,31 @@ class TestMistakes:
     ):
         """Whoever writes a template reads what to change."""
         with pytest.raises(ValueError, match=message):
+            engine.render("event_source", arguments, {"numbers": [1]}, request_)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ("groups='a' targt='#x'", r"groups='a'.* 'targt'; did you mean 'target'\?"),
+            ("groups='a' pk=7", r"groups='a'.* the keyword 'pk'; the attributes are events"),
+            (
+                "'order-events' 7 targte='#x'",
+                r"'order-events'.* 'targte'; did you mean 'target'\?",
+            ),
+            ("'order-events' 7 style='x'", r"'style'; give the element a class"),
+            ("'order-events' 7 src='/x/'", r"'src'; the tag writes it"),
+            ("'order-events' 7 state='open'", r"'state'; the element writes it"),
+        ],
+    )
+    def test_a_keyword_that_can_be_no_argument(self, engine, request_, arguments, message):
+        """Beside groups, or arguments by position; the error says what it may have meant."""
+        with pytest.raises(TemplateSyntaxError, match=message):
             engine.render("event_source", arguments, request=request_)
+
+    def test_a_keyword_beside_positions_of_a_url(self, engine):
+        """The other tag has no attributes at all."""
+        with pytest.raises(TemplateSyntaxError, match=r"'target'; it renders no element"):
+            engine.render("event_source_url", "'order-events' 7 target='#x'")
 
     def test_an_unknown_url(self, engine):
         """Django's own error."""

@@ -11,7 +11,7 @@ from django_sse import publish
 @receiver(post_save, sender=Announcement)
 def publish_saved(instance, **kwargs):
     html = render_to_string("board/_announcement.html", {"announcement": instance})
-    publish("board", {"pk": instance.pk, "html": html}, event="saved")
+    publish("board", html, event="saved")
 
 
 @receiver(post_delete, sender=Announcement)

@@ -3,6 +3,7 @@
 import os
 
 from django.dispatch import receiver
+from django.template.loader import render_to_string
 
 from django_sse import apublish, stream_closed, stream_opened
 
@@ -14,8 +15,13 @@ def lobby() -> str:
     return f"lobby.{os.getpid()}"
 
 
+def count() -> int:
+    return len(open_streams)
+
+
 async def tell() -> None:
-    await apublish(lobby(), {"open": len(open_streams)}, event="streams", key="streams")
+    html = render_to_string("broadcast/_open_streams.html", {"open_streams": count})
+    await apublish(lobby(), html, event="streams", key="streams")
 
 
 @receiver(stream_opened)

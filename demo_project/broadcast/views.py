@@ -9,7 +9,7 @@ from django_sse import broadcast, event_stream
 
 
 def page(request):
-    return render(request, "broadcast/page.html")
+    return render(request, "broadcast/page.html", {"open_streams": receivers.count})
 
 
 @require_POST
@@ -24,4 +24,4 @@ def send(request):
 
 @event_stream(groups=lambda request: receivers.lobby())
 async def lobby(request, stream):
-    """For a page with nothing of its own to read: how many streams are open, and broadcasts."""
+    """For every page: broadcasts, and how many streams are open."""

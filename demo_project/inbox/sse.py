@@ -19,9 +19,6 @@ class NotePublisher(ModelPublisher):
 class TrafficPublisher(ModelPublisher):
     """Who writes to whom is for the staff's; what they write is not."""
 
+    template_name = "inbox/_traffic.html"
     groups = ["inbox.staff"]
     on = ["created"]
-
-    def get_data(self, instance, change):
-        names = {"sender": instance.from_name, "recipient": instance.recipient.username}
-        return {**names, "sent_at": instance.sent_at}

@@ -7,5 +7,4 @@ from demo_project.orders import views
 app_name = "orders"
 urlpatterns = [
     path("", views.Page.as_view(), name="page"),
-    path("stream/", views.Stream.as_view(), name="stream"),
 ]

@@ -68,18 +68,31 @@ async def test_order_edited_in_the_admin(demo, visitors):
 
 
 async def test_order_changed_while_the_server_was_dead(tmp_path: Path, visitors):
-    """What another process has saved meanwhile is on both pages once they are live again."""
+    """
+    What another process has saved meanwhile is on both pages once they are live again.
+
+    The history that they had come to was the dead one's. They are told so, and load their lists.
+    """
     demo = await Demo(tmp_path).ready()
     try:
         await visitors.sign_in(f"{demo.url}/login/", "alan", PASSWORDS["alan"])
         board = await visitors.live(f"{demo.url}/orders/", of="alan")
         inbox = await visitors.live(f"{demo.url}/inbox/", of="alan")
         await expect(board.locator("#orders article")).to_have_count(4)
+        await visitors.sign_in(f"{demo.url}/admin/login/", *ADMIN)
+        editor = await visitors.page(f"{demo.url}/admin/orders/order/", of=ADMIN[0])
+        row = editor.locator("#result_list tbody tr", has_text="E-1936")
+        await row.locator("select").select_option("new")
+        await editor.get_by_role("button", name="Save", exact=True).click()
+        await expect(inbox.locator("#notes article").first).to_contain_text("E-1936")
+        order = board.locator("#orders article", has_text="E-1936")
+        await expect(order.locator(".badge")).to_have_text("New")
+        await editor.close()
 
         demo.send_signal(signal.SIGKILL)
         await demo.gone(within=5)
         for page in (board, inbox):
-            await expect(page.locator("#connection")).to_have_text("Connecting")
+            await expect(page.locator("#connection")).to_have_text("Reconnecting")
         in_shell = (
             "from demo_project.orders.models import Order;"
             "order = Order.objects.get(number='E-1936');"
@@ -98,7 +111,7 @@ async def test_order_changed_while_the_server_was_dead(tmp_path: Path, visitors)
             await expect(page.locator("#connection")).to_have_text("Live", timeout=30_000)
         await expect(board.locator("#orders article")).to_have_count(3)
         await expect(board.locator("#orders")).not_to_contain_text("E-1936")
-        await expect(inbox.locator("#notes article").first).to_contain_text("E-1936")
+        await expect(inbox.locator("#notes article").first).to_contain_text("is shipped")
     finally:
         demo.stop()
     assert all(error.startswith(NETWORK_ERROR) for error in visitors.errors), visitors.errors

@@ -39,7 +39,7 @@ async def test_pages_reconnect_after_the_server_was_killed(start, visitors):
     demo.send_signal(signal.SIGKILL)
     await demo.gone()
     for page in (metrics, inbox):
-        await expect(page.locator("#connection")).to_have_text("Connecting")
+        await expect(page.locator("#connection")).to_have_text("Reconnecting")
     shown = await metrics.locator("#cpu-chart .line").get_attribute("d")
 
     demo = await start().ready()

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 
+import { Address } from "../../django_sse/static/django_sse/address.js";
 import { Connection } from "../../django_sse/static/django_sse/connection.js";
 import { FakeEventSource, install, pass, settled, sleep, uninstall } from "./fakes.js";
 
@@ -21,19 +22,17 @@ afterEach(() => {
 });
 
 /** Make a connection, and open it. */
-function connect(options = {}, handlers = {}) {
+function connect({ renewUrl = "", renewAfter = 0, ...options } = {}, handlers = {}) {
   [states, events, errors] = [[], [], []];
   connection = new Connection(
     {
-      url: "/sse/orders/?token=old",
+      address: new Address("/sse/orders/?token=old", renewUrl, renewAfter),
       lastEventId: "",
       events: ["message", "status"],
       withCredentials: false,
       transport: "eventsource",
       poll: 0,
       pauseHidden: false,
-      renewUrl: "",
-      renewAfter: 0,
       ...options,
     },
     {
@@ -448,6 +447,62 @@ test("a stream that came through may be renewed again after a later 403", async 
   assert.equal(browser.server.last.url.pathname, "/sse/token/");
 });
 
+test("what one connection has renewed, the next one of its address begins with", async () => {
+  const address = new Address("/sse/orders/?token=old", RENEWING.renewUrl, 240);
+  connect({ address }).opens().beats(1_000);
+  await pass(240);
+  await browser.server.answers(200, FRESH);
+  connection.close();
+  connect({ address });
+  assert.equal(last().param("token"), "new");
+  await pass(99);
+  assert.equal(browser.server.requests.length, 1);
+  await pass(1);
+  assert.equal(browser.server.requests.length, 2, "its time has begun anew");
+});
+
+test("a URL that is good for longer than a timer can wait is renewed then, and once", async () => {
+  const longest = 2 ** 31 - 1;
+  const { setTimeout } = globalThis;
+  mock.method(globalThis, "setTimeout", (run, wait) => {
+    assert.ok(wait <= longest, `a wait of ${wait}`);
+    return setTimeout(run, wait);
+  });
+  connect({ ...RENEWING, renewAfter: 30 * 86_400 }).opens();
+  mock.timers.tick(longest);
+  await settled();
+  assert.equal(browser.server.requests.length, 0);
+  mock.timers.tick(30 * 86_400_000 - longest);
+  await settled();
+  assert.equal(browser.server.requests.length, 1);
+});
+
+test("a refused renewal is not asked for again until the stream itself is refused", async () => {
+  connect(RENEWING).opens().beats(10_000);
+  await pass(240);
+  await browser.server.answers(403);
+  await pass(3_600);
+  assert.equal(browser.server.requests.length, 1);
+  assert.equal(connection.state, "open");
+  last().fails();
+  await settled();
+  assert.equal(browser.server.last.init.headers.get("Accept"), "text/event-stream");
+  await browser.server.answers(403);
+  assert.equal(browser.server.last.url.pathname, "/sse/token/");
+  await browser.server.answers(200, FRESH);
+  await pass(1);
+  assert.equal(last().param("token"), "new");
+});
+
+test("a renewal that leads elsewhere, as to a page to log in, is refused", async () => {
+  connect(RENEWING).fails();
+  await settled();
+  await browser.server.answers(403);
+  await browser.server.redirects(FRESH);
+  assert.equal(connection.state, "closed");
+  assert.deepEqual(errors, [{ status: 403, willRetry: false }]);
+});
+
 test("after a long sleep the URL is renewed before it is used", async () => {
   connect(RENEWING).opens().beats(15);
   sleep(3_600);
@@ -576,7 +631,7 @@ test("polls after three attempts, dispatches answers, and goes on trying the str
   assert.equal(poll.init.headers.get("Accept"), "application/json");
   assert.equal(question.init.headers.get("Accept"), "text/event-stream");
   question.resolve(new Response("", { status: 502 }));
-  poll.resolve(new Response('{"state":1}'));
+  poll.resolve(Response.json({ state: 1 }));
   await settled();
   assert.deepEqual(events, [{ type: "message", data: '{"state":1}', lastEventId: "id1" }]);
   await pass(5);
@@ -641,6 +696,42 @@ test("a request of polling that fails, or takes too long, is not the last", asyn
   await pass(5);
   assert.equal(browser.server.requests.length, 4);
   assert.deepEqual(events, []);
+});
+
+test("a poll takes JSON alone, from the URL that it asks", async () => {
+  connect(POLLING);
+  [1, 2, 3].forEach(() => last().drops());
+  await browser.server.answers(200, "<html>Log in</html>");
+  await pass(5);
+  await browser.server.redirects({ login: true });
+  await pass(5);
+  assert.deepEqual(events, []);
+  browser.server.last.resolve(Response.json({ state: 1 }, { headers: { "Content-Type": "application/problem+json" } }));
+  await settled();
+  assert.equal(events.length, 1);
+});
+
+test("a poll that is answered by a stream lets go of it at once", async () => {
+  connect(POLLING);
+  [1, 2, 3].forEach(() => last().drops());
+  const cancel = mock.fn();
+  const headers = { "Content-Type": "text/event-stream" };
+  browser.server.last.resolve(new Response(new ReadableStream({ cancel }), { headers }));
+  await settled();
+  assert.equal(cancel.mock.callCount(), 1);
+  await pass(5);
+  assert.equal(browser.server.requests.length, 2);
+});
+
+test("with an interval for polls, a server without heartbeats may be silent after an event", async () => {
+  connect(POLLING).opens().sends("message", "1");
+  await pass(600);
+  assert.equal(count(), 1);
+  assert.equal(connection.state, "open");
+  last().drops();
+  last().opens();
+  await pass(20);
+  assert.equal(connection.state, "polling", "a stream that brings nothing is none");
 });
 
 test("what is refused is not polled", async () => {

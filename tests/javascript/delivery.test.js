@@ -39,7 +39,7 @@ beforeEach(() => {
     getRootNode: () => root,
   };
   const root = { querySelector: () => target, activeElement: null };
-  const attributes = { swap: "", target: "#x", parse: "auto", reloadUrl: "/part/", id: "" };
+  const attributes = { swap: "", target: "#x", parse: "auto", reloadUrl: "/part/", id: "", isConnected: true };
   element = Object.assign(new EventTarget(), attributes, { getRootNode: () => root });
   seen = [];
   for (const type of ["message", "reset"]) {
@@ -142,6 +142,30 @@ test("a reload that fails five times is reported, and events go on", async () =>
   }
   assert.equal(browser.server.requests.length, 5);
   assert.equal(globalThis.reportError.mock.callCount(), 1);
+  assert.deepEqual(seen, ["unknown", 1]);
+});
+
+test("a reload without an answer is given up after half a minute, and tried again", async () => {
+  take("reset", "unknown");
+  take("message", "1");
+  await pass(29);
+  assert.equal(browser.server.last.init.signal.aborted, false);
+  await pass(2);
+  assert.equal(browser.server.requests.length, 2);
+  assert.equal(browser.server.requests[0].init.signal.aborted, true);
+  await browser.server.answers(200, "<p>anew</p>");
+  await pass(60);
+  assert.equal(browser.server.requests.length, 2);
+  assert.deepEqual(seen, ["unknown", 1]);
+});
+
+test("five reloads without an answer are reported, and events go on", async () => {
+  take("reset", "unknown");
+  take("message", "1");
+  await pass(240);
+  assert.equal(browser.server.requests.length, 5);
+  const [call] = globalThis.reportError.mock.calls;
+  assert.match(call.arguments[0].message, /no answer in time/);
   assert.deepEqual(seen, ["unknown", 1]);
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, before, beforeEach, mock, test } from "node:test";
 
-import { FakeEventSource, install, settled, uninstall } from "./fakes.js";
+import { FakeEventSource, install, pass, settled, uninstall } from "./fakes.js";
 
 /** @type {ReturnType<typeof install>} */
 let browser;
@@ -249,6 +249,61 @@ test("the same stream by other means goes on from its last event id", async () =
   assert.equal(count(), 2);
   assert.equal(last().param("last_event_id"), "id2");
 });
+
+test("what has been renewed stays so when another connection is made, and not of another stream", async () => {
+  const element = place({ "renew-url": "/token/", "renew-after": "240" });
+  await settled();
+  last().opens().beats(1_000);
+  await pass(240);
+  await browser.server.answers(200, { url: "/sse/?token=new", renew_after: 240 });
+  element.poll = 5;
+  await settled();
+  assert.equal(count(), 2);
+  assert.equal(last().param("token"), "new");
+  element.src = "/sse/?token=another";
+  await settled();
+  assert.equal(last().param("token"), "another");
+});
+
+test("a src that is no URL is reported, and an error; another one opens", async () => {
+  const element = make({ src: "http://[" });
+  const errors = keep(element, "error");
+  element.enter();
+  await settled();
+  assert.equal(element.state, "closed");
+  assert.match(globalThis.reportError.mock.calls[0].arguments[0].message, /src="http:\/\/\[" is no URL/);
+  assert.deepEqual(errors.map(({ detail }) => detail), [{ status: 0, willRetry: false }]);
+  element.src = "/sse/";
+  await settled();
+  assert.equal(count(), 1);
+  element.src = "http://[";
+  await settled();
+  assert.equal(element.state, "closed");
+  assert.equal(FakeEventSource.open.length, 0);
+});
+
+test("the value of shared is part of the name by which tabs share", async () => {
+  const names = [];
+  const locks = { request: (name) => new Promise(() => names.push(name)) };
+  Object.defineProperty(globalThis, "navigator", { value: { locks }, configurable: true });
+  for (const shared of ["", "reader-1", "reader-2", "reader-1"]) {
+    const element = place({ shared });
+    assert.equal(element.shared, true);
+    await settled();
+  }
+  assert.equal(new Set(names).size, 3);
+  assert.equal(names[1], names[3]);
+});
+
+for (const attributes of [{}, { shared: "" }]) {
+  test(`heartbeats are not dispatched, whoever listens${"shared" in attributes ? ", nor shared" : ""}`, async () => {
+    const element = place({ ...attributes, events: "heartbeat" });
+    const kept = keep(element, "heartbeat", "message");
+    await settled();
+    last().opens().beats(10, "id1").sends("message", "1");
+    assert.deepEqual(kept.map(({ type }) => type), ["message"]);
+  });
+}
 
 test("src written as it was changes nothing", async () => {
   const element = place();

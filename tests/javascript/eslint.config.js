@@ -7,7 +7,7 @@ const rules = {
   eqeqeq: ["error", "always", { null: "ignore" }],
   "max-lines": ["error", { max: 300, skipBlankLines: true, skipComments: true }],
   "max-lines-per-function": ["error", { max: 40, skipBlankLines: true, skipComments: true }],
-  "no-console": "error",
+  "no-console": ["error", { allow: ["warn"] }],
   "no-implicit-coercion": "error",
   "no-unused-private-class-members": "error",
   "no-var": "error",

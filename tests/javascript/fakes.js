@@ -100,7 +100,17 @@ export class FakeServer {
   /** Answer the last request; a body that is no string is JSON. */
   async answers(status, body = "") {
     const text = typeof body === "string" ? body : JSON.stringify(body);
-    this.last.resolve(new Response(status === 204 ? null : text, { status }));
+    const type = typeof body === "string" ? "text/html" : "application/json";
+    const headers = { "Content-Type": type };
+    this.last.resolve(new Response(status === 204 ? null : text, { status, headers }));
+    await settled();
+  }
+
+  /** Send the last request elsewhere, to a page that answers 200. */
+  async redirects(body) {
+    const response = Response.json(body);
+    Object.defineProperty(response, "redirected", { value: true });
+    this.last.resolve(response);
     await settled();
   }
 

@@ -50,7 +50,7 @@ function queue() {
 }
 
 /** Open a source; its calls are in `calls`. */
-function open({ fetchOptions, lastEventId = "", events = ["message"], onEvent } = {}) {
+function open({ query = "", fetchOptions, lastEventId = "", events = ["message"], onEvent } = {}) {
   const calls = queue();
   const handlers = {
     onOpen: () => calls.put("open"),
@@ -62,7 +62,7 @@ function open({ fetchOptions, lastEventId = "", events = ["message"], onEvent } 
     onFail: (status) => calls.put({ failed: status }),
   };
   const options = { events: new Set(events), withCredentials: false, lastEventId, fetchOptions };
-  const source = new FetchSource(url, options, handlers);
+  const source = new FetchSource(url + query, options, handlers);
   sources.push(source);
   return { source, calls };
 }
@@ -243,6 +243,21 @@ test("a POST whose stream has ended is not sent again: that is as a 204", async 
   // A page that wants another answer says so.
   open({ fetchOptions: post() });
   await requests.next();
+});
+
+test("a POST to another stream is another request; with a fresh token or place it is the same", async () => {
+  const fetchOptions = post();
+  const { calls } = open({ fetchOptions, query: "?q=1&token=a:1" });
+  (await requests.next()).response.writeHead(200, STREAM).end();
+  await calls.next();
+  assert.deepEqual(await calls.next(), { failed: 204 });
+  const again = open({ fetchOptions, query: "?q=1&token=a:2&heartbeat=event&last_event_id=7" });
+  assert.deepEqual(await again.calls.next(), { failed: 204 });
+  const other = open({ fetchOptions, query: "?q=2&token=a:1" });
+  (await requests.next()).response.writeHead(200, STREAM).end();
+  await other.calls.next();
+  const first = open({ fetchOptions, query: "?q=1&token=a:1" });
+  assert.deepEqual(await first.calls.next(), { failed: 204 }, "back at the first");
 });
 
 test("a POST that breaks off has failed, and is not sent again", async () => {

@@ -7,6 +7,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 
+import { Address } from "../../django_sse/static/django_sse/address.js";
 import { SharedConnection } from "../../django_sse/static/django_sse/shared-connection.js";
 import { connectionOf, Tab, World } from "./tabs.js";
 
@@ -41,7 +42,7 @@ async function join(
   world,
   tab,
   Shared,
-  { names = NAMES, lastEventId = String(world.log.length), url = "/events/" } = {},
+  { names = NAMES, lastEventId = String(world.log.length), url = "/events/", share, renewUrl = "", renewAfter = 240 } = {},
 ) {
   tab.names = names;
   tab.beginning = world.log.length;
@@ -51,15 +52,14 @@ async function join(
   await tab.run(() => {
     tab.shared = new Shared(
       {
-        url,
+        address: (tab.address = new Address(url, renewUrl, renewAfter)),
+        share,
         lastEventId,
         events: [...names, "reset"],
         withCredentials: false,
         transport: "eventsource",
         poll: 0,
         pauseHidden: false,
-        renewUrl: "",
-        renewAfter: 0,
       },
       {
         onState: (state) => tab.states.push(state),
@@ -320,5 +320,45 @@ test("tabs share by the stream's URL, without its place and the time of its toke
     await openTab(world, SharedConnection, { url });
     await world.pass(1_000);
   }
-  assert.deepEqual([...world.connections].map(({ url }) => url), [urls[0], urls[2], urls[3]]);
+  assert.deepEqual([...world.connections].map(({ url }) => url.pathname + url.search), [urls[0], urls[2], urls[3]]);
+});
+
+test("tabs of another share have another connection", async () => {
+  const { world } = await settled(0);
+  for (const share of ["reader-1", "reader-2", "reader-1", undefined]) {
+    await openTab(world, SharedConnection, { share });
+    await world.pass(1_000);
+  }
+  assert.deepEqual([...world.connections].map(({ tab }) => world.tabs.indexOf(tab)), [0, 1, 3]);
+});
+
+test("what the leader has renewed is what the next one begins with", async () => {
+  const { world, tabs } = await settled(3, { url: "/sse/?token=abc:1:x", renewUrl: "/token/?token=abc:1:x" });
+  const renew = (tab, token, seconds) =>
+    tab.run(() => {
+      const answer = { url: `/sse/?token=${token}`, renew_url: `/token/?token=${token}` };
+      tab.address.renew({ ...answer, renew_after: seconds });
+    });
+  await renew(tabs[0], "abc:2:y", 1_000);
+  await renew(tabs[2], "abc:3:z", 2_000); // As one that has led meanwhile.
+  await world.pass(20_000); // A heartbeat comes.
+  await tabs[0].close();
+  await tabs[2].run(() => tabs[2].shared.close());
+  await world.pass(1_000);
+  const [connection] = world.connections;
+  assert.equal(connection.tab, tabs[1]);
+  assert.equal(connection.url.search, "?token=abc:2:y");
+  assert.equal(tabs[1].address.renewUrl, "/token/?token=abc:2:y");
+  assert.equal(tabs[2].address.url.search, "?token=abc:3:z", "an older one was taken");
+});
+
+test("a URL as rendered is not told: the page may be old", async () => {
+  const { world } = await settled(1, {
+    url: "/sse/?token=abc:1:x",
+    renewUrl: "/token/",
+    renewAfter: 1_000,
+  });
+  const tab = await openTab(world, SharedConnection, { url: "/sse/?token=abc:0:w", renewUrl: "/token/" });
+  await world.pass(20_000);
+  assert.equal(tab.address.url.search, "?token=abc:0:w");
 });

@@ -8,7 +8,7 @@ import { JSDOM } from "jsdom";
 
 import { applySwap, names, parseRules, reload } from "../../django_sse/static/django_sse/swap.js";
 
-const NAMES = ["document", "CSS", "fetch", "location", "Idiomorph"];
+const NAMES = ["document", "CSS", "fetch", "location", "Idiomorph", "DOMParser"];
 const kept = NAMES.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
 // jsdom has no CSS.escape(), and its selectors know no escapes by number: digits stay as they are.
 const escape = (value) => String(value).replace(/[^\w-]/g, "\\$&");
@@ -19,7 +19,7 @@ let element;
 beforeEach(() => {
   const { window } = new JSDOM("", { url: "https://example.com/page/", runScripts: "dangerously" });
   page = window.document;
-  define({ document: page, CSS: { escape }, location: window.location });
+  define({ document: page, CSS: { escape }, location: window.location, DOMParser: window.DOMParser });
   show("");
 });
 
@@ -35,7 +35,7 @@ afterEach(() => {
 
 function define(globals) {
   for (const [name, value] of Object.entries(globals)) {
-    Object.defineProperty(globalThis, name, { value, configurable: true });
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   }
 }
 
@@ -256,12 +256,12 @@ function idiomorph() {
 
 // After a reset.
 
-function answer(html, status = 200) {
+function answer(html, status = 200, redirected = false) {
   const requests = [];
   define({
     fetch: async (url, { headers, signal }) => {
       requests.push({ url, accept: headers.Accept, signal });
-      return { ok: status < 400, status, url, text: async () => html };
+      return { ok: status < 400, status, url, redirected, text: async () => html };
     },
   });
   return requests;
@@ -316,4 +316,43 @@ test("an answer that is no good is an error that says so, and changes nothing", 
   show('<p id="t">1</p>');
   await assert.rejects(reloaded("", "#t", "https://example.com/t/"), /example.com\/t\/ answers 503/);
   assert.equal(main(), '<p id="t">1</p>');
+});
+
+test("of a reload-url that leads elsewhere nothing is taken; the page itself may lead on", async () => {
+  answer("<p id=t>2", 200, true);
+  show('<p id="t">1</p>');
+  await assert.rejects(reloaded("", "#t", "https://example.com/t/"), /example.com\/t\/ answers instead/);
+  assert.equal(main(), '<p id="t">1</p>');
+  await reloaded("", "#t");
+  assert.equal(main(), '<p id="t">2</p>');
+});
+
+test("a selector may begin with the page's body", async () => {
+  answer("<!-- x -->\n<!DOCTYPE html><title>t</title><body class=b><main><p id=t>2</p></main></body>");
+  show('<p id="t">1</p>');
+  page.body.className = "b";
+  await reloaded("", "body.b > main");
+  assert.equal(main(), '<p id="t">2</p>');
+});
+
+test("of a whole page without the target, its body is what a reload-url gives", async () => {
+  answer("<!doctype html><title>t</title><body><b>2</b>");
+  show('<p id="t">1</p>');
+  await reloaded("", "#t", "/t/");
+  assert.equal(main(), '<p id="t"><b>2</b></p>');
+});
+
+test("the page is told, once, that a swap has removed the element; not where that was asked for", (context) => {
+  const { mock } = context.mock.method(console, "warn", () => {});
+  take({ target: "body", data: "<p>1</p>" });
+  assert.equal(element.isConnected, false);
+  assert.equal(mock.callCount(), 1);
+  assert.equal(mock.calls[0].arguments[1], element);
+  element.innerHTML = "<b>1</b>";
+  take({ target: "b", data: "2" }); // Events that have waited.
+  assert.equal(element.innerHTML, "<b>2</b>");
+  page.body.append(element);
+  take({ swap: "outerHTML", data: "<p>3</p>" });
+  assert.equal(element.isConnected, false);
+  assert.equal(mock.callCount(), 1);
 });

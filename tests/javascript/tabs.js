@@ -314,8 +314,8 @@ export function connectionOf(tab) {
     #attempt = 0;
     #arrival = 0;
 
-    constructor({ url, lastEventId, events, heartbeats }, handlers) {
-      this.url = url;
+    constructor({ address, lastEventId, events, heartbeats }, handlers) {
+      this.url = address.url;
       this.lastEventId = lastEventId;
       this.#names = new Set(events);
       this.#handlers = handlers;

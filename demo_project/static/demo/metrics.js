@@ -1,7 +1,8 @@
 // Draws one sample after the other.
 
 import { Chart } from "./chart.js";
-import { connect } from "./live.js";
+
+document.addEventListener("sample", ({ detail }) => showSample(detail));
 
 const get = (id) => document.getElementById(id);
 const charts = {
@@ -63,5 +64,3 @@ function showSample({ cores, memory, load, network, server, watchers }) {
   get("threads").textContent = server.threads;
   get("server-memory").textContent = bytes(server.memory).join(" ");
 }
-
-connect({ sample: showSample });

@@ -29,7 +29,6 @@ export class Connection {
   #options;
   #handlers;
   #ask;
-  #url;
   #lastEventId;
   #events;
   #patience; // seconds
@@ -60,7 +59,6 @@ export class Connection {
     this.#options = options;
     this.#handlers = handlers;
     this.#ask = asking(options.withCredentials);
-    this.#url = new URL(options.url, document.baseURI);
     this.#lastEventId = options.lastEventId;
     this.#events = new Set(options.events).add("heartbeat");
     this.#patience = options.poll > 0 ? OPENING_OR_POLLING_SECONDS : OPENING_SECONDS;
@@ -74,13 +72,8 @@ export class Connection {
       (signal) => this.#ask(this.#url, "application/json", signal, options.fetchOptions?.headers),
       (data) => handlers.onEvent({ type: "message", data, lastEventId: this.#lastEventId }),
     );
-    if (options.renewUrl) {
-      this.#renewal = new Renewal(
-        options.renewUrl,
-        options.renewAfter,
-        this.#ask,
-        (url) => (this.#url = new URL(url, document.baseURI)),
-      );
+    if (options.address.renewUrl) {
+      this.#renewal = new Renewal(options.address, this.#ask);
     }
   }
 
@@ -90,6 +83,10 @@ export class Connection {
 
   get lastEventId() {
     return this.#lastEventId;
+  }
+
+  get #url() {
+    return this.#options.address.url;
   }
 
   open() {
@@ -178,8 +175,8 @@ export class Connection {
 
   /** @param {AbortSignal} signal */
   async #makeSource(signal) {
-    if (this.#renewal?.isDue) {
-      await this.#renewal.renew(signal);
+    if (this.#options.address.isDue) {
+      await this.#renewal?.renew(signal);
     }
     const { transport, withCredentials, fetchOptions } = this.#options;
     /** @type {SourceClass} */
@@ -235,6 +232,9 @@ export class Connection {
     this.#isRenewed = false;
     this.#backoff.succeed();
     this.#polling.stop();
+    if (!this.#beats) {
+      this.#watchdog.stop(); // Events come through, and nothing says how often they should.
+    }
     this.#change("open");
   }
 

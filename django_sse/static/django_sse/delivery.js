@@ -8,6 +8,8 @@ import { applySwap, names, parseRules, reload } from "./swap.js";
 
 /** How often a reload is tried. */
 const TRIES = 5;
+/** How long a try may take. */
+const PATIENCE_MS = 30_000;
 
 /**
  * One event of the server's.
@@ -52,7 +54,10 @@ export class Delivery {
   /** Let no reload go on. What waits for it waits on. */
   suspend() {
     clearTimeout(this.#timer);
-    this.#reloading?.abort();
+    if (this.#reloading) {
+      this.#reloading.abort();
+      this.#reloading = new AbortController();
+    }
   }
 
   resume() {
@@ -110,22 +115,29 @@ export class Delivery {
   }
 
   async #reload(tries = TRIES, backoff = new Backoff()) {
-    const { signal } = (this.#reloading = new AbortController());
+    const reloading = (this.#reloading = new AbortController());
+    this.#timer = setTimeout(() => {
+      reloading.abort(new Error("Reloading after a reset: no answer in time."));
+    }, PATIENCE_MS);
+    /** @type {unknown} */
+    let failure;
     try {
-      await reload(this.#element, this.#rules, this.#element.reloadUrl, signal);
+      await reload(this.#element, this.#rules, this.#element.reloadUrl, reloading.signal);
     } catch (error) {
-      if (signal.aborted) {
-        return;
-      }
-      if (tries > 1) {
-        this.#timer = setTimeout(() => this.#reload(tries - 1, backoff), backoff.next());
-        return;
-      }
-      reportError(error);
+      failure = error;
     }
-    if (!signal.aborted) {
-      this.#reloading = undefined;
-      this.#run();
+    if (reloading !== this.#reloading) {
+      return; // Suspended meanwhile.
     }
+    clearTimeout(this.#timer);
+    if (failure && tries > 1) {
+      this.#timer = setTimeout(() => this.#reload(tries - 1, backoff), backoff.next());
+      return;
+    }
+    if (failure) {
+      reportError(failure);
+    }
+    this.#reloading = undefined;
+    this.#run();
   }
 }

@@ -3,6 +3,7 @@
 /** @import { ConnectionClass, ConnectionOptions, FetchOptions } from "./types.js" */
 /** @import { State, StreamConnection, StreamEvent } from "./types.js" */
 
+import { Address } from "./address.js";
 import { ATTRIBUTES, propertyOf, ReflectingElement } from "./attributes.js";
 import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
@@ -12,8 +13,10 @@ const OPEN = 1;
 const CLOSED = 2;
 /** Heard without being asked for. */
 const ALWAYS = ["message", "reset", "broadcast"];
-/** The element's own: the server's of such a name are not heard. */
-const OWN = ["open", "error", "statechange"];
+/** The element's own: the server's of such a name are not dispatched. */
+const OWN = ["open", "error", "statechange", "heartbeat"];
+/** Of these the address is made. */
+const ADDRESS = ["src", "renew-url", "renew-after"];
 const PROPERTIES = [...Object.keys(ATTRIBUTES).map(propertyOf), "fetchOptions"];
 const UPWARDS = { bubbles: true, composed: true };
 /** @returns {Promise<ConnectionClass>} */
@@ -43,6 +46,8 @@ export class EventSourceElement extends ReflectingElement {
 
   /** @type {StreamConnection | undefined} It is kept while closed: it knows where to go on. */
   #connection;
+  /** @type {Address | undefined} It is kept while it is the same stream: it may have been renewed. */
+  #address;
   #lastEventId = "";
   #begin = ""; // What last-event-id was set to since.
   #isWanted = false;
@@ -124,7 +129,7 @@ export class EventSourceElement extends ReflectingElement {
     if (!this.#isWanted) {
       this.close();
     } else if (this.#changed.size) {
-      this.#connect();
+      this.#connect().catch((error) => this.#refuse(error));
     } else {
       this.#connection?.open();
     }
@@ -179,13 +184,17 @@ export class EventSourceElement extends ReflectingElement {
     this.#lastEventId = this.#beginning();
     this.#connection = undefined;
     this.#begin = "";
+    if (ADDRESS.some((name) => this.#changed.has(name))) {
+      this.#address = undefined;
+    }
     this.#changed.clear();
     old?.close();
+    const address = (this.#address ??= new Address(this.src, this.renewUrl, this.renewAfter));
     const Kind = this.shared ? await sharedConnection() : Connection;
     if (making !== this.#making) {
       return; // Something has changed again.
     }
-    this.#connection = new Kind(this.#options(), {
+    this.#connection = new Kind(this.#options(address), {
       onState: (state) => this.#show(state),
       onEvent: (event) => this.#receive(event),
       onError: (detail) => this.dispatchEvent(new CustomEvent("error", { detail })),
@@ -201,11 +210,17 @@ export class EventSourceElement extends ReflectingElement {
     return this.#changed.has("src") ? this.#begin : here;
   }
 
-  /** @returns {ConnectionOptions} */
-  #options() {
-    const { src, transport, withCredentials, poll, pauseHidden, renewUrl, renewAfter } = this;
+  /** @param {unknown} error Of an attribute's: nothing can be opened. */
+  #refuse(error) {
+    reportError(error);
+    this.dispatchEvent(new CustomEvent("error", { detail: { status: 0, willRetry: false } }));
+  }
+
+  /** @param {Address} address @returns {ConnectionOptions} */
+  #options(address) {
+    const { transport, withCredentials, poll, pauseHidden } = this;
     return {
-      url: src,
+      address,
       lastEventId: this.#lastEventId,
       events: this.#names(),
       withCredentials,
@@ -213,8 +228,7 @@ export class EventSourceElement extends ReflectingElement {
       fetchOptions: this.#fetchOptions,
       poll,
       pauseHidden,
-      renewUrl,
-      renewAfter,
+      share: this.getAttribute("shared") ?? "",
     };
   }
 

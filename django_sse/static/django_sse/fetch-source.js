@@ -12,11 +12,15 @@
 
 /** @import { FetchOptions, SourceHandlers, SourceOptions } from "./types.js" */
 
+import { streamName } from "./requests.js";
 import { createParser } from "./vendor/eventsource-parser.js";
 
 const RETRY_MS = 3_000;
 
-/** @type {WeakMap<FetchOptions, string>} Those that were sent, with the last event id of then. */
+/**
+ * Those that were sent, and to which streams with which last event id.
+ * @type {WeakMap<FetchOptions, Map<string, string>>}
+ */
 const sent = new WeakMap();
 
 export class FetchSource {
@@ -87,7 +91,8 @@ export class FetchSource {
 
   /** Whether the request has had its effect, and there is no id to go on from. */
   #isSpent() {
-    return sent.get(this.#options.fetchOptions ?? {}) === this.#lastEventId;
+    const ids = sent.get(this.#options.fetchOptions ?? {});
+    return ids?.get(streamName(this.#url)) === this.#lastEventId;
   }
 
   /** The answer; undefined where there is none. */
@@ -99,8 +104,9 @@ export class FetchSource {
       headers.set("Last-Event-ID", asBytes(this.#lastEventId));
     }
     const hasEffect = !["GET", "HEAD"].includes((fetchOptions.method ?? "GET").toUpperCase());
+    const ids = sent.get(fetchOptions) ?? new Map();
     if (hasEffect) {
-      sent.set(fetchOptions, this.#lastEventId);
+      sent.set(fetchOptions, ids.set(streamName(this.#url), this.#lastEventId));
     }
     try {
       const response = await fetch(this.#url, {
@@ -111,7 +117,7 @@ export class FetchSource {
         signal: this.#ending.signal,
       });
       if (response.status === 503 || (response.status >= 400 && response.status < 500)) {
-        sent.delete(fetchOptions);
+        ids.delete(streamName(this.#url));
       }
       return response;
     } catch {

@@ -69,9 +69,22 @@ export class Polling {
   async #answer(signal) {
     try {
       const response = await this.#ask(signal);
-      return response.status === 200 ? await response.text() : undefined;
+      if (isOurs(response)) {
+        return await response.text();
+      }
+      await response.body?.cancel(); // A stream would never end.
+      return undefined;
     } catch {
       return undefined; // The next one may get through.
     }
   }
+}
+
+/**
+ * Whether it is the view's answer, and none of a page to log in or of a network's own.
+ * @param {Response} response
+ */
+function isOurs({ status, redirected, headers }) {
+  const type = headers.get("Content-Type") ?? "";
+  return status === 200 && !redirected && /^application\/([^;]+\+)?json\b/i.test(type);
 }

@@ -1,35 +1,24 @@
 /** @file Getting a stream's URL anew before the token in it expires. */
 
-const DEFAULT_SECONDS = 240;
-
+/** @import { Address } from "./address.js" */
 /** @import { Ask } from "./requests.js" */
 
+import { isRefusal } from "./requests.js";
+
+/** How an answer counts that comes from elsewhere: a page to log in, or a network's own. */
+const REFUSED = 403;
+
 export class Renewal {
-  #url;
+  #address;
   #ask;
-  #onFresh;
-  #after = 0; // milliseconds
-  #dueAt = 0;
   #running = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
-  /**
-   * @param {string} url What answers with the fresh one.
-   * @param {number} seconds How long the present one is fresh.
-   * @param {Ask} ask
-   * @param {(url: string) => void} onFresh
-   */
-  constructor(url, seconds, ask, onFresh) {
-    this.#url = url;
+  /** @param {Address} address What is renewed. @param {Ask} ask */
+  constructor(address, ask) {
+    this.#address = address;
     this.#ask = ask;
-    this.#onFresh = onFresh;
-    this.#note(seconds);
-  }
-
-  /** Whether it should have been renewed: timers stop in a sleeping computer. */
-  get isDue() {
-    return Date.now() >= this.#dueAt;
   }
 
   /** Renew in time, from now on. */
@@ -37,11 +26,13 @@ export class Renewal {
     this.stop();
     const { signal } = (this.#running = new AbortController());
     this.#timer = setTimeout(async () => {
-      await this.renew(signal);
+      if (this.#address.isDue) {
+        await this.renew(signal);
+      }
       if (!signal.aborted) {
         this.start();
       }
-    }, this.#dueAt - Date.now());
+    }, this.#address.wait);
   }
 
   stop() {
@@ -54,24 +45,18 @@ export class Renewal {
    * @param {AbortSignal} signal
    */
   async renew(signal) {
-    this.#dueAt = Date.now() + this.#after / 4; // If this comes to nothing.
+    this.#address.postpone(); // If this comes to nothing.
     try {
-      const response = await this.#ask(this.#url, "application/json", signal);
-      if (response.ok) {
-        const { url, renew_url = this.#url, renew_after } = await response.json();
-        this.#url = renew_url;
-        this.#note(renew_after);
-        this.#onFresh(url);
+      const response = await this.#ask(this.#address.renewUrl, "application/json", signal);
+      const status = response.redirected ? REFUSED : response.status;
+      if (isRefusal(status)) {
+        this.#address.giveUp(); // Until the stream itself is refused.
+      } else if (response.ok) {
+        this.#address.renew(await response.json());
       }
-      return response.status;
+      return status;
     } catch {
       return 0;
     }
-  }
-
-  /** @param {number} seconds */
-  #note(seconds) {
-    this.#after = 1_000 * (seconds > 0 ? seconds : DEFAULT_SECONDS);
-    this.#dueAt = Date.now() + this.#after;
   }
 }

@@ -33,6 +33,22 @@ export function streamUrl(url, lastEventId) {
 }
 
 /**
+ * The URL without what is no part of which stream it is: a place in it, and when a token was signed.
+ * @param {string | URL} url
+ */
+export function streamName(url) {
+  const whole = new URL(url);
+  const { searchParams } = whole;
+  searchParams.delete("heartbeat");
+  searchParams.delete("last_event_id");
+  if (searchParams.has("token")) {
+    // Its first part says who may read what.
+    searchParams.set("token", String(searchParams.get("token")).split(":")[0]);
+  }
+  return whole.href;
+}
+
+/**
  * Return the status of a stream that EventSource does not tell; 0 where there is no answer.
  * @param {Ask} ask
  * @param {string} url

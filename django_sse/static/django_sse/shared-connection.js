@@ -12,8 +12,8 @@
  *    longer, and it connects anew, from where it is.
  * 5. The lock is let go when the page goes away, be it into the back/forward cache. It is taken away
  *    from a leader that does not answer, being frozen. That one follows when it finds out.
- * 6. An end for good is the leader's own. The next one sees for itself: its login or its token may
- *    be another.
+ * 6. An end for good is the leader's own. The next one sees for itself: its login may be another.
+ * 7. A URL that the leader has renewed is told: that in another's page is as old as the page.
  */
 
 /** @import { Told } from "./chain.js" */
@@ -163,7 +163,8 @@ export class SharedConnection {
 
   /** @param {Told[]} told @param {Partial<Telling>} [more] */
   #tell(told, more) {
-    this.#channel.tell({ told, at: this.#at, state: this.#state, ...more });
+    const { renewed } = this.#options.address;
+    this.#channel.tell({ told, at: this.#at, state: this.#state, renewed, ...more });
   }
 
   /** @param {string[]} names */
@@ -183,7 +184,8 @@ export class SharedConnection {
   // To follow.
 
   /** @param {Telling} telling */
-  #learn({ told, at, state, error }) {
+  #learn({ told, at, state, renewed, error }) {
+    this.#options.address.keep(renewed);
     this.#place = at;
     if (this.#connection) {
       told.forEach((one) => this.#chain.add(one));

@@ -1,5 +1,7 @@
 /** @file What events do to the page: the attributes `swap` and `target`. */
 
+import { parse, parsePage } from "./html.js";
+
 /**
  * @typedef {object} Rule
  * @property {string | null} event The event's name; null: every event that is heard.
@@ -89,7 +91,7 @@ export function applySwap(element, rules, { type, data, text }) {
     const target = isByName
       ? byId(element, content.firstElementChild?.id || data?.id)
       : find(element, fill(selector, data));
-    swap(target, content, CHANGES[verb]);
+    swap(element, target, content, CHANGES[verb]);
   }
 }
 
@@ -116,34 +118,41 @@ export async function reload(element, rules, url, signal) {
   }
   const headers = { Accept: "text/html" };
   const response = await fetch(url || location.href, { headers, cache: "no-store", signal });
-  if (!response.ok) {
-    throw new Error(`Reloading after a reset: ${response.url} answers ${response.status}.`);
+  const isElsewhere = url && response.redirected; // A page to log in, most likely.
+  if (!response.ok || isElsewhere) {
+    const what = isElsewhere ? "instead" : response.status;
+    throw new Error(`Reloading after a reset: ${response.url} answers ${what}.`);
   }
-  const page = parse(await response.text());
+  const page = parsePage(await response.text());
   for (const [selector, change] of targets) {
     const found = page.querySelector(selector || own || ":not(*)");
     if (found || (url && targets.size === 1)) {
       const content = parse("");
-      content.append(...(found || page).childNodes);
-      swap(find(element, selector), content, change);
+      content.append(...(found || ("body" in page ? page.body : page)).childNodes);
+      swap(element, find(element, selector), content, change);
     }
   }
 }
 
 /**
  * Change the page, and give back the focus to what comes in place of the element that had it.
+ * @param {Element} element The `<event-source>`.
  * @param {Element | null} target
  * @param {DocumentFragment} content
  * @param {Change} change
  */
-function swap(target, content, change) {
+function swap(element, target, content, change) {
   if (!target) {
     return;
   }
   const root = rootOf(target);
   const old = /** @type {HTMLInputElement | null} */ (root.activeElement);
   const [start, end] = [old?.selectionStart, old?.selectionEnd];
+  const wasThere = element.isConnected;
   change(target, content);
+  if (wasThere && !element.isConnected && target !== element) {
+    console.warn("A swap has removed its <event-source>:", element, target);
+  }
   if (old?.id && !old.isConnected) {
     const now = /** @type {HTMLInputElement | null} */ (root.getElementById(old.id));
     now?.focus({ preventScroll: true });
@@ -177,14 +186,6 @@ function morphing(morphStyle) {
       CHANGES[morphStyle](target, content);
     }
   };
-}
-
-/** @param {string} html */
-function parse(html) {
-  const template = document.createElement("template"); // Takes a <tr> without its table.
-  // The blank lines around an element would gather; those of text belong to it.
-  template.innerHTML = /^\s*<[^]*>\s*$/.test(html) ? html.trim() : html;
-  return template.content;
 }
 
 /**

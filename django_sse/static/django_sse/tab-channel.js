@@ -1,5 +1,6 @@
 /** @file What tabs that share a stream tell each other: see shared-connection.js for the rules. */
 
+/** @import { Renewed } from "./address.js" */
 /** @import { Told } from "./chain.js" */
 /** @import { ConnectionOptions, ErrorDetail, State } from "./types.js" */
 
@@ -8,6 +9,7 @@
  * @property {Told[]} told
  * @property {string | null} at Where it is then.
  * @property {State} state
+ * @property {Renewed} [renewed] The URL, if it was renewed.
  * @property {ErrorDetail} [error]
  * @property {string} [to] Whom it answers; without: it is for all.
  *
@@ -21,6 +23,8 @@
  * @property {(telling: Telling) => void} onTold By a leader that has answered, and so knows the names.
  * @property {() => void} onSilence The leader does not answer.
  */
+
+import { streamName } from "./requests.js";
 
 const TICK_MS = 10_000;
 /** After so many silent ticks a tab says hello; after so many the leader is given up. */
@@ -141,13 +145,7 @@ export class TabChannel {
  * The name of the channel, and of the lock: tabs with the same one share.
  * @param {ConnectionOptions} options
  */
-export function nameOf({ url, fetchOptions }) {
-  const address = new URL(url, document.baseURI);
-  const { searchParams } = address;
-  searchParams.delete("last_event_id");
-  if (searchParams.has("token")) {
-    // Its first part says who may read what; the others, when that was signed.
-    searchParams.set("token", String(searchParams.get("token")).split(":")[0]);
-  }
-  return `django-sse:${address} ${JSON.stringify([...new Headers(fetchOptions?.headers)])}`;
+export function nameOf({ address, share = "", fetchOptions }) {
+  const stream = streamName(address.url);
+  return `django-sse:${JSON.stringify([share, stream, ...new Headers(fetchOptions?.headers)])}`;
 }

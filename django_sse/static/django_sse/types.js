@@ -3,6 +3,8 @@
  * a module names what it needs in an import of JSDoc.
  */
 
+/** @import { Address } from "./address.js" */
+
 /**
  * One event of a stream, as it came.
  * @typedef {object} StreamEvent
@@ -52,7 +54,7 @@
 
 /**
  * @typedef {object} ConnectionOptions
- * @property {string} url
+ * @property {Address} address Where the stream is. A connection renews it.
  * @property {string} lastEventId Where to begin; empty: with what is new.
  * @property {Iterable<string>} events The names to hear.
  * @property {boolean} withCredentials
@@ -60,8 +62,7 @@
  * @property {FetchOptions} [fetchOptions]
  * @property {number} poll Seconds between two requests where the stream does not open; 0: none.
  * @property {boolean} pauseHidden
- * @property {string} renewUrl Where to get a fresh URL; empty: the URL stays good.
- * @property {number} renewAfter Seconds for which the URL is good.
+ * @property {string} [share] Whose tabs share: those with another word do not.
  * @property {boolean} [heartbeats] Whether heartbeats are passed on as events.
  */
 

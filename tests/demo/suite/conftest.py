@@ -1,5 +1,7 @@
 """Fixtures of the demo's tests."""
 
+import html
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -58,6 +60,21 @@ async def client_of(demo_data: dict[str, User], log_in: Any) -> AsyncIterator[Ca
     yield sync_to_async(make)
     for client in clients:
         await client.close()
+
+
+@pytest.fixture
+def follow() -> Callable[..., Any]:
+    """Return a coroutine function that opens a page, and then its own stream as a browser does."""
+
+    async def open_stream(client: AsgiClient, path: str) -> Any:
+        page = (await client.get(path, headers={"accept": "text/html"})).body.decode()
+        *_, last = re.findall(r"<event-source([^>]*)>", page)
+        attributes = dict(re.findall(r' ([\w-]+)="([^"]*)"', html.unescape(last)))
+        url = attributes["src"]
+        query = urlencode({"last_event_id": attributes["last-event-id"]})
+        return await client.open(f"{url}{'&' if '?' in url else '?'}{query}")
+
+    return open_stream
 
 
 @pytest.fixture

@@ -14,28 +14,35 @@ def save(announcement, *, roll_back=False):
         transaction.set_rollback(roll_back)
 
 
-async def test_stream_shows_what_is_committed(asgi):
-    """A page gets the board, then each change after its commit; a rollback is no change."""
-    stream = await asgi.open("/board/stream/")
-    assert (await stream.next_event()).event == "board"
+async def test_stream_shows_what_is_committed(asgi, follow, demo_data):
+    """A page hears of each change after its commit; a rollback is no change."""
+    stream = await follow(asgi, "/board/")
     await save(Announcement(title="Dropped", body="-"), roll_back=True)
     announcement = Announcement(title="Tea & <cake>", body="At four.")
     await save(announcement)
     event = await stream.next_event()
     assert event.event == "saved"
-    assert event.json()["pk"] == announcement.pk
-    assert "Tea &amp; &lt;cake&gt;" in event.json()["html"]
+    assert f'id="announcement-{announcement.pk}"' in event.data
+    assert "Tea &amp; &lt;cake&gt;" in event.data
     pk = announcement.pk
     await announcement.adelete()
     event = await stream.next_event()
     assert (event.event, event.json()) == ("deleted", {"pk": pk})
 
 
-async def test_stream_begins_with_the_board(asgi):
-    """What was announced before the stream began is in its first event."""
+async def test_stream_begins_where_its_page_was_rendered(asgi, follow, demo_data, monkeypatch):
+    """What is announced before the browser connects comes first, and nothing that the page has."""
+
+    async def save_before(url):
+        await save(Announcement(title="Between", body="-"))
+        return await opened(url)
+
+    opened = asgi.open
     await save(Announcement(title="Before", body="-"))
-    stream = await asgi.open("/board/stream/")
-    assert "Before" in (await stream.next_event()).json()["html"]
+    monkeypatch.setattr(asgi, "open", save_before)
+    stream = await follow(asgi, "/board/")
+    assert "Between" in (await stream.next_event()).data
+    assert not stream.has_unread
 
 
 @pytest.mark.parametrize(("name", "may"), [("", ""), ("ada", "edit"), ("admin", "edit admin")])

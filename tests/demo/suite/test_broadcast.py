@@ -1,6 +1,7 @@
 """The broadcast."""
 
 import json
+import re
 
 import pytest
 
@@ -25,15 +26,25 @@ async def test_send_reaches_every_stream_and_counts_them(asgi, post):
 
 
 async def test_lobby_is_told_how_many_streams_are_open(asgi):
-    """The number goes up and down with the pages."""
+    """The number goes up and down with the streams."""
     lobby = await asgi.open("/broadcast/stream/")
-    assert (await next_of(lobby, "streams")).json() == {"open": 1}
+    assert "<b>1</b> <span>stream is open" in (await next_of(lobby, "streams")).data
     other = await asgi.open("/board/stream/")
-    assert (await next_of(lobby, "streams")).json() == {"open": 2}
+    assert "<b>2</b> <span>streams are open" in (await next_of(lobby, "streams")).data
     await other.disconnected()
-    assert (await next_of(lobby, "streams")).json() == {"open": 1}
+    assert "<b>1</b>" in (await next_of(lobby, "streams")).data
     await lobby.disconnected()
     await until(lambda: not open_streams)
+
+
+@pytest.mark.parametrize("path", ["/", "/broadcast/"])
+async def test_page_begins_with_the_number_of_open_streams(path, asgi):
+    """A tab that shares the stream of another opens none, and so is told of none."""
+    await asgi.open("/board/stream/")
+    page = (await asgi.get(path)).body.decode()
+    assert "<b>1</b> <span>stream is open" in page
+    [lobby] = re.findall(r'<event-source src="/broadcast/stream/"[^>]*>', page)
+    assert " shared=" in lobby
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 201])

@@ -9,13 +9,12 @@ async def send(users, sender, recipient, body):
     await Note.objects.acreate(sender=users[sender], recipient=users[recipient], body=body)
 
 
-async def test_note_reaches_its_recipient_alone(client_of, demo_data):
+async def test_note_reaches_its_recipient_alone(client_of, follow, demo_data):
     """After "connected" a user's stream has what is sent to that user, and nothing else."""
-    ada = await (await client_of("ada")).open("/inbox/stream/")
-    alan = await (await client_of("alan")).open("/inbox/stream/")
+    ada = await follow(await client_of("ada"), "/inbox/")
+    alan = await follow(await client_of("alan"), "/inbox/")
     first = await ada.next_event()
     assert (first.event, first.json()["user"]) == ("connected", "ada")
-    assert "spelling" in first.json()["html"]
     assert (await alan.next_event()).event == "connected"
 
     await send(demo_data, "grace", "ada", "for ada")
@@ -25,6 +24,13 @@ async def test_note_reaches_its_recipient_alone(client_of, demo_data):
         assert event.event == "note.created"
         assert text in event.data
         assert not stream.has_unread
+
+
+async def test_page_has_the_notes_that_were_sent_before(client_of, demo_data):
+    """Each under an id, so that the one that comes as an event too is there once."""
+    page = (await (await client_of("ada")).get("/inbox/")).body.decode()
+    assert page.count('<article id="note-') == 2
+    assert "spelling" in page
 
 
 async def test_stream_refuses_strangers(asgi):
@@ -39,16 +45,16 @@ async def test_staff_stream_refuses_users(client_of):
     assert (await ada.get("/inbox/staff/stream/")).status == 403
 
 
-async def test_staff_stream_says_who_wrote_to_whom(client_of, demo_data):
+async def test_staff_stream_says_who_wrote_to_whom(client_of, follow, demo_data):
     """Staff see each note's names and time, and not its text."""
-    staff = await (await client_of("admin")).open("/inbox/staff/stream/")
+    staff = await follow(await client_of("admin"), "/inbox/staff/")
     first = await staff.next_event()
     assert (first.event, first.json()) == ("connected", {"user": "admin"})
     await send(demo_data, "ada", "grace", "a secret")
     event = await staff.next_event()
     assert event.event == "note.created"
-    assert event.json()["sender"] == "ada"
-    assert event.json()["recipient"] == "grace"
+    assert "<td>ada</td>\n  <td>grace</td>" in event.data
+    assert "<time datetime=" in event.data
     assert "secret" not in event.data
 
 

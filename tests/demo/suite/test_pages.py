@@ -2,9 +2,14 @@
 
 import ast
 import re
+from html.parser import HTMLParser
 
 import pytest
 from django.conf import settings
+from django.urls import resolve
+
+from demo_project.builds.models import Build
+from demo_project.sources import SOURCES, sources_of
 
 APPS = ["metrics", "builds", "board", "inbox", "orders", "broadcast"]
 PAGES = ["/", "/login/", "/board/write/", "/inbox/staff/", *(f"/{app}/" for app in APPS)]
@@ -28,6 +33,70 @@ async def test_stream_keeps_the_strict_policy(asgi):
     """Streams come with the policy too: the middleware does not touch their body."""
     stream = await asgi.open("/broadcast/stream/")
     assert "default-src 'none'" in stream.headers["content-security-policy"]
+
+
+class Shown(HTMLParser):
+    """What the page has beneath it: its tags, and the text of each file by its path."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.files, self.tags = {}, []
+        self._into = None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "pre" and attributes.get("class") == "tag":
+            self.tags.append("")
+            self._into = "tag"
+        elif tag == "pre" and "aria-label" in attributes and "tabindex" in attributes:
+            self._into = attributes["aria-label"]
+            self.files[self._into] = ""
+
+    def handle_endtag(self, tag):
+        if tag == "pre":
+            self._into = None
+
+    def handle_data(self, data):
+        if self._into == "tag":
+            self.tags[-1] += data
+        elif self._into in self.files:
+            self.files[self._into] += data
+
+
+SOURCED = [path for path in PAGES if not path.startswith(("/admin/", "/login/"))]
+
+
+@pytest.mark.parametrize("path", [*SOURCED, "/builds/1/"])
+def test_page_shows_its_source(path, admin_client):
+    """Each file stands beneath the page as it is on the disk; its tag is what opens the stream."""
+    Build.objects.create(pk=1, target="Django", state="passed")
+    html = admin_client.get(path).content.decode()
+    shown = Shown(html[html.index('<section id="source"') :])
+    paths = list(SOURCES[resolve(path).view_name])
+    assert shown.files == {name: settings.BASE_DIR.joinpath(name).read_text() for name in paths}
+    assert all(tag in shown.files[paths[0]] for tag in shown.tags)
+    assert bool(shown.tags) is ("write" not in path)
+
+
+def test_source_marks_what_has_to_do_with_streams():
+    """Of a view: its import, its decorator, and what it sends; not what a docstring says."""
+    [views] = [s for s in sources_of("metrics:page") if s.path.endswith("views.py")]
+    marked = ["".join(text for _, text in line.pieces) for line in views.lines if line.is_live]
+    assert marked == [
+        "from django_sse import ServerSentEvent, event_stream",
+        "@event_stream",
+        '            yield ServerSentEvent(sample, event="sample")',
+    ]
+
+
+def test_sources_are_of_the_demo():
+    """Nothing is shown but templates, scripts and code of the demo, whatever is asked for."""
+    for paths in SOURCES.values():
+        for path in paths:
+            assert path.startswith(("templates/", "demo_project/"))
+            assert settings.BASE_DIR.joinpath(path).resolve().is_relative_to(settings.BASE_DIR)
+    assert sources_of("admin:index") == []
 
 
 @pytest.mark.parametrize("app", APPS)
