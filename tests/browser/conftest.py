@@ -1,29 +1,25 @@
-"""A running demo, and visitors to it."""
+"""A running demo, a site of rows, and visitors to them."""
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from playwright.async_api import async_playwright, expect
 
+from tests.browser.chromium import Chromium
+from tests.browser.flags import FLAGS
 from tests.browser.processes import Demo, Visitors
-from tests.servers.processes import running
-from tests.services import require_chromium
+from tests.browser.relay import Relay, relaying
+from tests.browser.rows import RowsSite
+from tests.servers.processes import Server, running
+from tests.services import require_chromium, require_redis
 
 #: How long a test waits for what a page is to show, and for Chromium to start.
 TIMEOUT_MS = 60_000
 expect.set_options(timeout=TIMEOUT_MS)
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -66,3 +62,104 @@ async def visitors(chromium: str) -> AsyncIterator[Visitors]:
         yield visitors
         await browser.close()
     assert visitors.errors == []
+
+
+@pytest.fixture
+async def own_chromium(
+    chromium: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Chromium]:
+    """A Chromium whose tabs are hidden, frozen and cached as anybody's are."""
+    process = Chromium(chromium, tmp_path_factory.mktemp("chromium"))
+    yield await process.ready()
+    process.stop()
+
+
+@pytest.fixture
+async def owner(own_chromium: Chromium) -> AsyncIterator[Visitors]:
+    """Whoever sits at that Chromium; in the end no page may have complained."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.connect_over_cdp(
+            own_chromium.endpoint, no_defaults=True, timeout=TIMEOUT_MS
+        )
+        owner = Visitors(browser, someone=browser.contexts[0])
+        yield owner
+        await browser.close()
+    assert owner.errors == []
+
+
+@pytest.fixture(scope="session")
+def site_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The settings of the site in tests/browser/site; its history is in Redis."""
+    prefix = f"element-{secrets.token_hex(4)}"
+    layer = {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [require_redis()], "prefix": prefix},
+    }
+    # A history that is soon too short. It is cut at each hundredth event.
+    store = {
+        "BACKEND": "django_sse.stores.redis.RedisStore",
+        "OPTIONS": {"url": require_redis(), "prefix": prefix, "max_events": 400},
+    }
+    cache = {
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": str(tmp_path_factory.mktemp("cache")),
+    }
+    # A page that asks for no policy has none.
+    has_policies = django.VERSION >= (6, 0)
+    processors = ["request", *(["csp"] if has_policies else [])]
+    templates = {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [str(Path(__file__).parent / "site" / "pages")],
+        "OPTIONS": {
+            "context_processors": [f"django.template.context_processors.{p}" for p in processors]
+        },
+    }
+    return {
+        "ROOT_URLCONF": "tests.browser.site.urls",
+        "MIDDLEWARE": ["django.middleware.csp.ContentSecurityPolicyMiddleware"] * has_policies,
+        "TEMPLATES": [templates],
+        "CACHES": {"default": cache},
+        "CHANNEL_LAYERS": {"default": layer},
+        "DJANGO_SSE": {
+            "RECONNECTION_TIME_MS": 200,
+            "HEARTBEAT_SECONDS": 1,
+            "TOKEN_SECONDS": 5,
+            "STORE": store,
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def _publisher(
+    site_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("publisher")
+    server = Server.of("uvicorn-uvloop", folder, settings=site_settings)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server_kind() -> str:
+    """Which server the site runs on, of SERVERS."""
+    return "uvicorn-uvloop"
+
+
+@pytest.fixture
+async def site(
+    site_settings: dict[str, Any], _publisher: Server, server_kind: str, tmp_path: Path
+) -> AsyncIterator[RowsSite]:
+    """The site of rows, with a server and a group of the test's own."""
+    await _publisher.ready()
+    group = secrets.token_hex(4)
+    site = RowsSite(tmp_path, _publisher, kind=server_kind, group=group, settings=site_settings)
+    await site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+async def relay(site: RowsSite) -> AsyncIterator[Relay]:
+    """A proxy in front of the site."""
+    async with relaying(site.port) as relay:
+        yield relay

@@ -16,6 +16,12 @@ from tests.services import free_port
 
 __all__ = ["Demo", "Visitors"]
 
+_NETWORK_ERRORS = (
+    "Failed to load resource: net::ERR_",
+    # The URL that a browser comes back with may have a token that has expired meanwhile.
+    "Failed to load resource: the server responded with a status of 403",
+)
+
 
 class Demo(Process):
     """The demo in a process of its own, with a database of its own."""
@@ -65,9 +71,9 @@ def demo_environment(folder: Path) -> Mapping[str, str]:
 class Visitors:
     """People at their browsers: each has cookies of their own."""
 
-    def __init__(self, browser: Browser) -> None:
+    def __init__(self, browser: Browser, **contexts: BrowserContext) -> None:
         self._browser = browser
-        self._contexts: dict[str, BrowserContext] = {}
+        self._contexts = contexts
         #: What the pages' consoles say of errors, and exceptions that nothing caught.
         self.errors: list[str] = []
 
@@ -85,6 +91,10 @@ class Visitors:
     def _note(self, said: ConsoleMessage) -> None:
         if said.type == "error":
             self.errors.append(said.text)
+
+    def forgive_network_errors(self) -> None:
+        """Forget what Chromium says of streams that break off, and of servers that are away."""
+        self.errors[:] = [e for e in self.errors if not e.startswith(_NETWORK_ERRORS)]
 
     async def live(self, url: str, *, of: str = "someone") -> Page:
         """Open *url*, and wait until its stream is open."""
