@@ -172,6 +172,8 @@ class Numbering:
                 cursor.execute(sql.move_head_and_add, values)
             else:
                 cursor.execute(sql.move_head, values)
+                if not cursor.rowcount:  # Not by its absence: it may be made in this moment.
+                    raise _NoHead
                 cursor.execute(sql.head, values)
             head = cursor.fetchone()
             if head is None:

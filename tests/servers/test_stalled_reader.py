@@ -20,8 +20,10 @@ PIECES = 500  # 100 MB together.
 PIECES_TO_WARM_UP = 100
 READERS = 2
 #: Far below that: the queue's 256 KiB, one piece's copies, and what the server itself holds. That
-#: is 0.5 to 1.2 MB in all, and 1.7 for granian, which copies each body into memory of its own.
+#: is 0.5 to 1.2 MB in all.
 MAX_GROWTH = 2_000_000
+#: Granian copies each body into memory of its own, of another allocator: 1.7 to 3.2 MB.
+MAX_GROWTH_OF_GRANIAN = 5_000_000
 #: The allocator may take as much for reasons of its own, once: another client is not such a one.
 ATTEMPTS = 3
 #: A round that adds no more shows that the process has what it needs; it is soon reached.
@@ -91,12 +93,13 @@ async def test_stalled_reader_costs_little_memory_and_the_others_nothing(
     server = await start_server(kind, settings=SETTINGS, environment=FREE_AT_ONCE).ready()
     memory = psutil.Process((await server.state())["pid"])
     readers = [await open_stream(server, f"/grouped/{n}/") for n in range(READERS)]
+    most_allowed = MAX_GROWTH_OF_GRANIAN if kind.startswith("granian") else MAX_GROWTH
     before = await _warmed_up(server, readers, memory)
     for stalled in range(1, ATTEMPTS + 1):
         await open_stream(server, f"/grouped/stalled-{stalled}/", receive_buffer=4096)
         most = await _publish(server, readers, memory, PIECES)
         assert (await server.state())["streams_open"] == READERS + stalled
         growth, before = most - before, most
-        if growth < MAX_GROWTH:
+        if growth < most_allowed:
             break
-    assert growth < MAX_GROWTH
+    assert growth < most_allowed

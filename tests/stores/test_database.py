@@ -24,6 +24,7 @@ from django_sse.positions import START, Position, new_mark
 from django_sse.stores import database_calls, database_numbering
 from django_sse.stores.base import Entry
 from django_sse.stores.database import DatabaseStore
+from django_sse.stores.database_numbering import now
 from django_sse.stores.database_reading import group_key
 from tests.stores.databases import environment, make_store
 
@@ -263,6 +264,34 @@ def test_threads_that_append_and_relay_at_once_leave_no_hole(store: DatabaseStor
     for group in ("room", "hall"):
         entries = history(store, group)
         assert len(entries) == len({entry.mark for entry in entries}) == 46
+
+
+def test_head_that_another_makes_in_that_moment_is_moved(store: DatabaseStore) -> None:
+    """An event that found no head to move takes no number from one that is there by then."""
+    connection = connections[store.alias]
+    if connection.vendor == "postgresql":
+        pytest.skip("One statement has no moments.")
+    is_made = False
+
+    def make_head(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal is_made
+        answer = execute(sql, params, many, context)
+        if sql.lstrip().startswith("UPDATE") and not is_made:
+            is_made = True
+            GroupHead.objects.using(store.alias).create(
+                group_key=group_key("room"),
+                group_json='"room"',
+                number=0,
+                mark=START.mark,
+                updated_at=now(),
+            )
+        return answer
+
+    with connection.execute_wrapper(make_head):
+        [entry] = store.append(["room"], message("first"))
+    assert is_made
+    assert entry.number == 1
+    assert numbers(history(store)) == [1]
 
 
 def test_first_events_of_groups_at_once_leave_no_hole(store: DatabaseStore) -> None:
