@@ -23,7 +23,7 @@ CHECK_STYLE = $(ESLINT) --config tests/javascript/eslint.config.js django_sse/st
 .DEFAULT_GOAL := help
 # Targets share one environment, and pip is not made to be run twice on it at once.
 .NOTPARALLEL:
-.PHONY: help demo test lint format types docs matrix bench clean
+.PHONY: help demo test lint format types client docs matrix bench clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,10 @@ format: $(VENV)/.installed-lint  ## Rewrite code and templates in their common f
 
 types: $(VENV)/.installed-tests $(VENV)/.installed-lint  ## Check types with mypy
 	$(BIN)/mypy
+
+client:  ## Build the *.min.js of the element from its modules, with Node.js
+	npm install --prefix tests/javascript --no-audit --no-fund --silent
+	node tests/javascript/build.js
 
 docs: $(VENV)/.installed-docs  ## Build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going --quiet -b html docs docs/_build/html

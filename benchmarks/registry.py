@@ -8,9 +8,9 @@ What is measured
     Each way is a process of its own (benchmarks/idle_streams.py), pinned to one core, in which
     5,000 streams are open, and nothing is published. They have their heartbeats, as by default,
     and a ``send`` that takes everything. Of guests, who are not logged in, the registry is asked
-    once a second what to close, and the lease is renewed. Of users, each of whom has one
-    stream, some are looked at in each second, too. When all rows have been written, the CPU time
-    of all threads is taken for half a minute.
+    every two seconds what to close, and the lease is renewed. Of users, each of whom has one
+    stream, some are looked at every four seconds, too. When all rows have been written, the CPU
+    time of all threads is taken for half a minute.
 
 What is reported
     The CPU time as a share of a core, and what it is above that of the same streams without the

@@ -69,9 +69,14 @@ def temporary_postgresql(directory: Path) -> Iterator[dict[str, Any]]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def postgresql_database(directory: Path) -> dict[str, Any]:
-    """Return the entry of DATABASES for what temporary_postgresql() makes."""
+def postgresql_database(directory: Path, kind: str = "postgresql") -> dict[str, Any]:
+    """
+    Return the entry of DATABASES for what temporary_postgresql() makes.
+
+    The *kind* may be ``postgresql-prepared``.
+    """
     url = urlsplit(_POSTGRESQL_URL)
+    options = {"server_side_binding": True, "prepare_threshold": 5}
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": directory.name,
@@ -79,6 +84,7 @@ def postgresql_database(directory: Path) -> dict[str, Any]:
         "PASSWORD": unquote(url.password or ""),
         "HOST": url.hostname or "",
         "PORT": str(url.port or ""),
+        "OPTIONS": options if kind == "postgresql-prepared" else {},
     }
 
 

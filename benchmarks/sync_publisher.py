@@ -40,8 +40,8 @@ class Variant(NamedTuple):
     Attributes:
         layer: ``memory``, or the kind of the layer on Redis.
         store: The name of a store's class; None for none.
-        database: ``postgresql``, ``sqlite`` as Django sets it up, or ``sqlite-wal`` as
-            docs/how-to/choosing-a-store.md does.
+        database: ``postgresql`` or ``sqlite`` as Django sets it up, ``postgresql-prepared`` or
+            ``sqlite-wal`` as docs/how-to/choosing-a-store.md does.
         is_peer: Whether it is not this package at all, but ``group_send()`` itself.
     """
 
@@ -62,6 +62,7 @@ VARIANTS = {
     "sqlite-core": Variant("core", "database.DatabaseStore"),
     "sqlite-wal-core": Variant("core", "database.DatabaseStore", "sqlite-wal"),
     "postgresql-core": Variant("core", "database.DatabaseStore", "postgresql"),
+    "postgresql-prepared-core": Variant("core", "database.DatabaseStore", "postgresql-prepared"),
 }
 
 
@@ -92,8 +93,8 @@ def _answer(control: Any, value: dict[str, Any]) -> None:
 
 def _configure(name: str, variant: Variant, directory: Path) -> None:
     database = services.sqlite_database(directory / f"{name}.sqlite3", variant.database)
-    if variant.database == "postgresql":
-        database = services.postgresql_database(directory)
+    if variant.database.startswith("postgresql"):
+        database = services.postgresql_database(directory, variant.database)
     layer = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
     if variant.layer != _MEMORY:
         config = {"capacity": _CAPACITY} if variant.layer == "core" else {}

@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "demo_project.board",
     "demo_project.inbox",
     "demo_project.orders",
+    "demo_project.presence",
     "demo_project.broadcast",
 ]
 MIDDLEWARE = [

@@ -55,6 +55,13 @@ SOURCES: dict[str, dict[str, str]] = {
         "templates/orders/_order.html": "What the page and the event are made of.",
         "demo_project/orders/views.py": "An ordinary list: it knows of no stream.",
     },
+    "presence:order": {
+        "templates/presence/order.html": "The page, and what each event does to it.",
+        "demo_project/presence/views.py": "The stream: who is there, then who comes and goes.",
+        "demo_project/presence/people.py": "From the keys that the registry has to people.",
+        "templates/presence/_viewers.html": "What the page and the events are made of.",
+        "demo_project/orders/sse.py": "What is published of an order, whoever saves it.",
+    },
     "broadcast:page": {
         "templates/base.html": "Every page has the lobby's stream, and all tabs share it.",
         "demo_project/broadcast/views.py": "One call reaches every stream there is.",
@@ -70,7 +77,7 @@ SOURCES["board:write"] = SOURCES["board:edit"] = {
 _TAG = re.compile(r"\{% event_source (?!_).*?%\}")
 _LIVE = re.compile(
     r"\{% event_source|\b(?:django_sse|event_stream|EventStreamView|ModelPublisher|register"
-    r"|subscribe|a?publish|broadcast|ServerSentEvent|stream_(?:opened|closed))\b"
+    r"|subscribe|a?publish|a?connections|broadcast|ServerSentEvent|stream_(?:opened|closed))\b"
     r"|\baddEventListener\("
 )
 

@@ -6,13 +6,14 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView, TemplateView
 
-from demo_project.accounts import ADMIN, PEOPLE
+from demo_project.accounts import ADMIN, OPERATOR, PEOPLE
 from demo_project.broadcast import receivers
 
 home = TemplateView.as_view(
     template_name="home.html", extra_context={"admin": ADMIN, "open_streams": receivers.count}
 )
-login = LoginView.as_view(template_name="login.html", extra_context={"people": [*PEOPLE, ADMIN]})
+people = [*PEOPLE, ADMIN, OPERATOR]
+login = LoginView.as_view(template_name="login.html", extra_context={"people": people})
 
 urlpatterns = [
     path("", home, name="home"),
@@ -21,6 +22,7 @@ urlpatterns = [
     path("board/", include("demo_project.board.urls")),
     path("inbox/", include("demo_project.inbox.urls")),
     path("orders/", include("demo_project.orders.urls")),
+    path("orders/", include("demo_project.presence.urls")),
     path("broadcast/", include("demo_project.broadcast.urls")),
     path("sse/", include("django_sse.urls")),
     path("login/", login, name="login"),

@@ -7,9 +7,8 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-from django_sse.envelope import join, to_message
+from django_sse.envelope import LayerMessage, join, to_message
 from django_sse.history import Entry
 from django_sse.jobs import Job
 from django_sse.metrics import metrics
@@ -112,9 +111,9 @@ async def announce(entries: Sequence[Entry]) -> None:
                 logger.warning("A history was not trimmed: %s: %s", type(error).__name__, error)
 
 
-def _joined(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+def _joined(entries: Sequence[Entry]) -> Iterator[LayerMessage]:
     """Yield messages that carry *entries*, each some of one group, in order."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[LayerMessage]] = {}
     sizes: dict[str, int] = {}
     for entry in entries:
         message = to_message(entry)

@@ -2,62 +2,18 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from django_sse.batches import Batch, Item
 from django_sse.envelope import Delivery
-from django_sse.events import ServerSentEvent
 from django_sse.places import Place
 from django_sse.positions import Position
+from django_sse.readers import Readers
+from django_sse.signals import event_sent
 
-__all__ = ["Audience", "Audiences", "Batch", "Item", "Member", "deliver", "groups_of"]
+__all__ = ["Audience", "Audiences", "Member", "deliver", "groups_of"]
 
 logger = logging.getLogger("django.sse")
-
-
-class Item(NamedTuple):
-    """One event for readers at one place: what it is, and the id that it has there."""
-
-    delivery: Delivery
-    id_line: bytes = b""
-
-    @property
-    def frame(self) -> bytes:
-        """The bytes of the event."""
-        return self.id_line + self.delivery.frame
-
-    @property
-    def event(self) -> ServerSentEvent:
-        """The event, with its id if it has one."""
-        if not self.id_line:
-            return self.delivery.event
-        return self.delivery.event_with(self.id_line, self.id_line[4:-1].decode())
-
-
-class Batch:
-    """
-    The events of one tick for one audience, in order.
-
-    Attributes:
-        items: Each with the id of the place behind it.
-        before: The place before the first of them; None for events that are in no history.
-    """
-
-    __slots__ = ("_frames", "before", "items")
-
-    def __init__(self, items: list[Item], before: Place | None = None) -> None:
-        self.items = items
-        self.before = before
-        self._frames: bytes | None = None
-
-    @property
-    def frames(self) -> bytes:
-        """All frames, joined once however many streams write them."""
-        if self._frames is None:
-            parts: list[bytes] = []
-            for delivery, id_line in self.items:
-                parts += (id_line, delivery.frame)
-            self._frames = b"".join(parts)
-        return self._frames
 
 
 class Member(Protocol):
@@ -68,6 +24,12 @@ class Member(Protocol):
     def take(self, batch: Batch) -> None:
         """Take over the events of *batch*, without waiting."""
 
+    def join(self, readers: "Readers") -> None:
+        """Leave it to *readers* to write what comes, if no more than that is to be done."""
+
+    def part(self) -> None:
+        """Take batches again, if readers have written them."""
+
 
 class Audience:
     """
@@ -77,15 +39,17 @@ class Audience:
         members: All of them.
         live: Those that are at the audience's place and are handed each event as it comes; the
             others are on their way there.
+        readers: Those of the live ones that have no more to do with an event than to write it.
         place: How far the audience has come, with the events of this tick.
     """
 
-    __slots__ = ("_before", "_pending", "groups", "live", "members", "place")
+    __slots__ = ("_before", "_pending", "groups", "live", "members", "place", "readers")
 
     def __init__(self, groups: frozenset[str], place: Place | None = None) -> None:
         self.groups = groups
         self.members: set[Member] = set()
-        self.live: set[Member] = set()
+        self.live: dict[Member, None] = {}  # In the order in which they became so.
+        self.readers = Readers()
         self.place = place or Place({})
         self._pending: list[Item] = []
         self._before: Place | None = None
@@ -100,17 +64,44 @@ class Audience:
         self._pending.append(Item(delivery, self.place.id_line if has_number else b""))
         return len(self._pending) == 1
 
-    def flush(self) -> None:
-        """Hand this tick's events to every member that is live, to others what no store has."""
+    def admit(self, member: Member) -> None:
+        """Hand each event to *member*, which is at the audience's place."""
+        self.live[member] = None
+
+    def withdraw(self, member: Member) -> None:
+        """Hand *member* nothing more, until it is live again."""
+        self.live.pop(member, None)
+        if member in self.readers:
+            member.part()
+
+    def flush(self, now: float) -> None:
+        """
+        Hand this tick's events to every member that is live, to others what no store has.
+
+        *Now* is the loop's time, in seconds.
+        """
         if self._pending:
             batch = Batch(self._pending, self._before)
             self._pending, self._before = [], None
             is_any_behind = len(self.members) > len(self.live)
             loose = [i for i in batch.items if i.delivery.number is None] if is_any_behind else []
-            behind = self.members - self.live if loose else ()
-            deliver(batch, self.live)
+            behind = self.members.difference(self.live) if loose else ()
+            self._hand_out(batch, now)
             if behind:
                 deliver(Batch(loose), behind)
+
+    def _hand_out(self, batch: Batch, now: float) -> None:
+        readers, live = self.readers, self.live
+        if event_sent.receivers:  # They are told of every event of every stream.
+            deliver(batch, live)
+            return
+        others = [m for m in live if m not in readers] if len(readers) < len(live) else []
+        if readers:
+            readers.write(batch, now)
+        deliver(batch, others)
+        for member in others:
+            if member in live:
+                member.join(readers)
 
 
 def deliver(batch: Batch, members: Iterable[Member]) -> None:
@@ -149,12 +140,19 @@ class Audiences:
     def __iter__(self) -> Iterator[Audience]:
         return iter(self._by_groups.values())
 
+    def sizes(self) -> dict[str, int]:
+        """Return how many members each group has."""
+        return {
+            group: sum(len(audience.members) for audience in audiences)
+            for group, audiences in self._by_group.items()
+        }
+
     def place(self, member: Member, groups: frozenset[str]) -> None:
         """Put *member* before the events of *groups*, and of these only; live, if it was."""
         old = member.audience
         is_live = old is None or member in old.live
         if old is not None:
-            old.live.discard(member)
+            old.withdraw(member)
             old.members.discard(member)
             if not old.members:
                 self._forget(old)
@@ -163,7 +161,7 @@ class Audiences:
         if new is not None:
             new.members.add(member)
             if is_live:
-                new.live.add(member)
+                new.admit(member)
                 if old is not None:
                     new.place.merge(old.place, groups & old.groups)
 

@@ -4,7 +4,8 @@ import asyncio
 import collections
 from collections.abc import Iterator, Mapping, Sequence
 
-from django_sse.audiences import Item, Member, groups_of
+from django_sse.audiences import Member, groups_of
+from django_sse.batches import Item
 from django_sse.envelope import Delivery
 from django_sse.following import Following
 from django_sse.hub import Hub
@@ -39,7 +40,7 @@ class CatchUp:
         self._watched = member.audience.groups
         self._following.watch(self._watched)
         self._resets = self._following.resets(self._watched)
-        member.audience.live.discard(member)
+        member.audience.withdraw(member)
 
     def regroup(self, start: Place | None = None) -> None:
         """Follow a change of the member's groups; *start* is where to begin in new ones."""
@@ -54,7 +55,7 @@ class CatchUp:
             start = start or audience.place
             self.place = self.place.moved(start.positions)
             self.place.merge(start, self._watched - before)
-            audience.live.discard(self._member)
+            audience.withdraw(self._member)
 
     async def read(self) -> Sequence[Item] | None:
         """
@@ -76,7 +77,7 @@ class CatchUp:
             }
             if not lagging:
                 audience.place.merge(self.place, self._watched)
-                audience.live.add(self._member)
+                audience.admit(self._member)
                 return None
             pieces = {group: await self._read(group, after) for group, after in lagging.items()}
             # No wait from here on: who gives up reading, or a store that fails, loses nothing.

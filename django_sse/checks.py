@@ -6,14 +6,13 @@ from channels.layers import InMemoryChannelLayer
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 from django.urls import NoReverseMatch, reverse
 
 from django_sse.conf import get_settings
 from django_sse.layers import get_layer, has_layer
 from django_sse.model_publishing.checks import check_publishers
 from django_sse.model_publishing.registry import publishers
-from django_sse.registry import registry_alias
+from django_sse.registry import has_database, registry_alias
 from django_sse.stores import get_store
 
 __all__ = [
@@ -107,12 +106,23 @@ def check_store_is_shared(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_registry(**kwargs: Any) -> list[CheckMessage]:
-    """The registry's database is not one of the project's."""
+    """The registry's database is not one of the project's, or there is none at all."""
     try:
-        alias = registry_alias()
+        given = get_settings().registry
     except ImproperlyConfigured:
         return []  # check_settings() tells.
-    if alias is None or alias in connections.settings:
+    alias = registry_alias()
+    if given and alias is None:
+        return [
+            Warning(
+                "There is no database for the registry: connections() and presence=True are"
+                " errors, and disconnect() reaches other workers by the channel layer alone.",
+                hint="Set DATABASES; or set DJANGO_SSE['REGISTRY'] to False, to say that it is"
+                " meant so.",
+                id="django_sse.W006",
+            )
+        ]
+    if alias is None or has_database(alias):
         return []
     return [
         Error(

@@ -17,8 +17,10 @@ from django.utils.module_loading import import_string
 
 __all__ = [
     "Settings",
+    "get_authentication_backends",
     "get_secret_keys",
     "get_settings",
+    "is_debug",
     "is_origin",
     "is_seconds",
     "load_settings",
@@ -197,6 +199,16 @@ def get_settings() -> Settings:
 def get_secret_keys() -> tuple[str | bytes, ...]:
     """Return ``SECRET_KEY``, with which tags are made, then its fallbacks."""
     return (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
+
+
+def is_debug() -> bool:
+    """Tell whether the project is being worked on: Django's ``DEBUG``."""
+    return django_settings.DEBUG
+
+
+def get_authentication_backends() -> tuple[str, ...]:
+    """Return the paths in ``AUTHENTICATION_BACKENDS``."""
+    return tuple(django_settings.AUTHENTICATION_BACKENDS)
 
 
 @receiver(setting_changed)

@@ -71,12 +71,13 @@ def connections(group: str | None = None, user: Any = None) -> Connections:
 
     Raises:
         InvalidGroup: If *group* is no name.
-        ImproperlyConfigured: If the registry is turned off.
+        ImproperlyConfigured: If there is no registry.
     """
     alias = registry_alias()
     if alias is None:
         raise ImproperlyConfigured(
-            "connections() reads the registry, which DJANGO_SSE['REGISTRY'] turns off."
+            "connections() reads the registry, and there is none: DJANGO_SSE['REGISTRY'] turns it"
+            " off, or DATABASES is empty."
         )
     from django_sse.models import Connection, Membership
     from django_sse.stores.database_reading import group_key

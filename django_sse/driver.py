@@ -138,6 +138,12 @@ class Driver:
             waits_for = next(steps)
         except StopIteration:
             return None
+        return self.hand_over(steps, waits_for, owner)
+
+    def hand_over(
+        self, steps: Iterator[Any], waits_for: Any, owner: SendWaits
+    ) -> asyncio.Task[None]:
+        """Return the task in which ``owner.go_on()`` awaits the rest of *steps*. See start()."""
         carrier = self._carrier
         assert carrier is not None
         carrier.carry(owner, _HalfDone(steps, waits_for))

@@ -45,8 +45,12 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, str | list) and all(isinstance(name, str) for name in value)
 
 
+def _is_true(value: Any) -> bool:
+    return value is True
+
+
 _ANYTHING: _Rule = ("text", lambda value: True)
-_FLAG: _Rule = ("True or False", lambda value: value is True)
+_FLAG: _Rule = ("True or False", _is_true)
 _RULES: dict[str, _Rule] = {
     "events": ("names of events, in a string or a list", _are_names),
     # What is empty is a variable that the template does not have.
@@ -88,13 +92,14 @@ def check_attribute(name: str, value: Any) -> Any:
     Raises:
         ValueError: If it breaks the attribute's rule.
     """
-    if value is None or value is False:
+    rule, holds = _RULES.get(name, _ANYTHING)
+    # What is only empty is a variable that the template does not have: no, as in {% if %}.
+    if value is None or value is False or (holds is _is_true and not value):
         return None
     if isinstance(value, Promise):
         value = str(value)
     elif name == "events" and isinstance(value, Iterable) and not isinstance(value, str | bytes):
         value = list(value)
-    rule, holds = _RULES.get(name, _ANYTHING)
     if not holds(value):
         raise ValueError(f"{name}={value!r} must be {rule}.")
     return " ".join(value) if isinstance(value, list) and name == "events" else value

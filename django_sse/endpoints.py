@@ -37,7 +37,13 @@ __all__ = ["Author", "Endpoint", "run_outside_transactions"]
 Author = Callable[..., Awaitable[Any]]
 
 
-_ENDED_BY_US = (CloseReason.NOT_SERVED, CloseReason.SHUTDOWN, CloseReason.SLOW)
+_ENDED_BY_US = (
+    CloseReason.NOT_SERVED,
+    CloseReason.SHUTDOWN,
+    CloseReason.SLOW,
+    CloseReason.LOGGED_OUT,
+    CloseReason.DISCONNECTED,
+)
 
 
 class _EveryAlias(set[str]):

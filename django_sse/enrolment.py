@@ -14,8 +14,7 @@ from django_sse.hub import Hub
 from django_sse.lifetime import Lifetime
 from django_sse.registry import registry_alias
 from django_sse.sockets import addresses_of
-from django_sse.view_code import known_user
-from django_sse.visitors import view_of, visitor_of
+from django_sse.visitors import username_of, view_of, visitor_of
 
 __all__ = ["Enrolled", "check_presence"]
 
@@ -26,7 +25,8 @@ def check_presence(presence: bool) -> None:
     """Raise ImproperlyConfigured if *presence* is asked for, and there is no registry."""
     if presence and registry_alias() is None:
         raise ImproperlyConfigured(
-            "presence=True needs the registry, which DJANGO_SSE['REGISTRY'] turns off."
+            "presence=True needs the registry, and there is none: DJANGO_SSE['REGISTRY'] turns it"
+            " off, or DATABASES is empty."
         )
 
 
@@ -38,7 +38,6 @@ class Enrolled(Authored):
         "_present_in",
         "_read",
         "addresses",
-        "events_sent",
         "id",
         "path",
         "user",
@@ -52,18 +51,23 @@ class Enrolled(Authored):
         self.path = request.path if request is not None else ""
         self.view = view_of(request)
         self.addresses = addresses_of(getattr(request, "scope", None))
-        self.user = known_user(request)
+        self.user = username_of(request)
         self.visitor = visitor_of(request)
-        self.events_sent = 0
         self._opened_at = hub.loop.time()
         self._read: collections.Counter[str] | None = None
         self._present_in = _NONE
 
     def know_user(self) -> None:
-        """Know the user, if the view's code has loaded them meanwhile."""
-        self.user = self.user or known_user(self.request)
-        if not self.visitor.user_id and self.request is not None:
+        """Know the user, if the view's code has loaded them, or others, meanwhile."""
+        self.user = self.user or username_of(self.request)
+        if self.request is not None:
             self.visitor = visitor_of(self.request)
+
+    @property
+    def user_label(self) -> str:
+        """The user as the log has them: by name, or by the key in the session; "-" for nobody."""
+        key = self.visitor.user_id
+        return self.user or (f"#{key}" if key else "-")
 
     @property
     def opened_at(self) -> datetime.datetime:

@@ -11,7 +11,17 @@ from django_sse.framing import frame
 from django_sse.history import Entry
 from django_sse.positions import Position, new_mark
 
-__all__ = ["Delivery", "Packed", "join", "pack", "to_message", "unpack", "unpack_all"]
+__all__ = [
+    "Delivery",
+    "LayerMessage",
+    "Packed",
+    "address",
+    "join",
+    "pack",
+    "to_message",
+    "unpack",
+    "unpack_all",
+]
 
 #: The ``type`` of the message; Channels dispatches consumers by it, the hub does not.
 TYPE = "sse.event"
@@ -137,18 +147,31 @@ def pack(event: ServerSentEvent, *, key: str | None = None, groups: Sequence[str
     return Packed(event, message)
 
 
-def to_message(entry: Entry) -> dict[str, Any]:
+class LayerMessage(dict[str, Any]):
+    """What a channel layer carries. Nobody changes it, so a layer in the process needs no copy."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LayerMessage":
+        return self
+
+
+def address(message: Mapping[str, Any], group: str) -> LayerMessage:
+    """Return *message*, which is in no history, for *group*."""
+    return LayerMessage(message, group=group)
+
+
+def to_message(entry: Entry) -> LayerMessage:
     """Return *entry* as the message that a channel layer carries."""
-    place = {"group": entry.group, "number": entry.number, "previous": entry.previous}
-    return {**entry.message, **place}
+    return LayerMessage(
+        entry.message, group=entry.group, number=entry.number, previous=entry.previous
+    )
 
 
-def join(messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def join(messages: Sequence[LayerMessage]) -> LayerMessage:
     """Return one message for *messages*, which are events of the history of one group."""
     if len(messages) == 1:
         return messages[0]
     group, number = messages[0]["group"], messages[0]["number"]
-    return {"type": TYPE, "group": group, "number": number, "events": list(messages)}
+    return LayerMessage(type=TYPE, group=group, number=number, events=list(messages))
 
 
 def unpack_all(message: dict[str, Any]) -> list[Delivery]:

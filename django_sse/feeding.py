@@ -7,19 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
-from django_sse.audiences import Batch, Item
+from django_sse.batches import Batch, Item, newest
 from django_sse.catching_up import CatchUp
 from django_sse.enrolment import check_presence
 from django_sse.envelope import Delivery
 from django_sse.events import ServerSentEvent
 from django_sse.exceptions import StreamClosed
 from django_sse.framing import HEARTBEAT, frame
-from django_sse.groups import check_groups
+from django_sse.groups import BROADCAST, check_groups
 from django_sse.lifecycle import Lifecycle
 from django_sse.lifetime import Lifetime
 from django_sse.metrics import metrics
 from django_sse.places import Place
 from django_sse.positions import Position
+from django_sse.readers import Readers
 from django_sse.resuming import Resumption, Start
 from django_sse.signals import event_sent, events_dropped
 
@@ -99,6 +100,7 @@ class Fed(Lifecycle):
         if presence:
             self.tell_presence(names)
         if where is not None:
+            self.part()
             self._where = {**(self._where or {}), **dict.fromkeys(names, where)}
         wanted = await self._wanted([name for name in names if name not in self.groups])
         await self._hub.join(self, names)
@@ -106,6 +108,16 @@ class Fed(Lifecycle):
             self._hub.leave(self)
         elif self._hub.following is not None:
             self._begin(wanted)
+
+    def divert_broadcasts(self, take: Callable[[ServerSentEvent], None]) -> None:
+        """Call *take* with what is sent to all streams, or to this one, instead of sending it."""
+
+        def refuse(event: ServerSentEvent) -> bool:
+            take(event)
+            return False
+
+        self.part()
+        self._where = {**(self._where or {}), BROADCAST: refuse}
 
     async def _wanted(self, names: Sequence[str]) -> Mapping[str, Position]:
         if self._resumption is None or self._hub.following is None:
@@ -143,7 +155,7 @@ class Fed(Lifecycle):
                 if items is None:
                     self._catch_up = None
                     return
-                self._driver.run(lambda items=items: self._take(Batch(_newest(items)), True))  # type: ignore[misc]
+                self._driver.run(lambda items=items: self._take(Batch(newest(items)), True))  # type: ignore[misc]
         finally:
             catch_up.close()
 
@@ -185,7 +197,8 @@ class Fed(Lifecycle):
         """See Timekeeper: a comment, or the id, where it has moved on with events left out."""
         self._hub.gathering.flush(self.audience)
         id_line = self.place.id_line if self.place is not None else b""
-        is_told, self._last_id = id_line == self._last_id, id_line
+        told = (self._last_id, self._readers.id_line if self._readers is not None else b"")
+        is_told, self._last_id = id_line in told, id_line
         if (beat := self._lifetime.beat) is not None:
             return id_line + beat.frame
         return HEARTBEAT if is_told else id_line + b"\n"
@@ -222,6 +235,17 @@ class Fed(Lifecycle):
             self._fall_behind(batch.before)
         self._take_loose([item for item in batch.items if item.delivery.number is None])
 
+    def join(self, readers: Readers) -> None:
+        """See Member.join()."""
+        if self._where is None and self.reason is None:
+            super().join(readers)
+
+    def part(self) -> None:
+        """See Member.part()."""
+        if self._readers is not None:
+            self._last_id = self._readers.id_line or self._last_id
+        super().part()
+
     def _take_loose(self, items: Sequence[Item]) -> None:
         """Queue of *items*, which no store has, those that fit; the others are lost."""
         chosen = self._chosen(items)
@@ -233,12 +257,12 @@ class Fed(Lifecycle):
 
     def _take(self, batch: Batch, is_whole: bool = False) -> None:
         if self._where is not None:
-            batch = Batch(list(self._chosen(batch.items)))
+            batch = Batch(self._chosen(batch.items))
         items = batch.items
         if not items:
             return
-        self._last_write = self._hub.gathering.now
-        self._last_id = items[-1].id_line or self._last_id
+        self._own_write = self._hub.gathering.now
+        self._last_id = batch.id_line or self._last_id
         # What has been read of the store is there only once: it goes as one, which always fits.
         if is_whole or self._queue is None:
             self.write(batch.frames)
@@ -247,7 +271,7 @@ class Fed(Lifecycle):
         self._count(items)
 
     def _count(self, items: Sequence[Item]) -> None:
-        self.events_sent += len(items)
+        self._own_events += len(items)
         if event_sent.receivers:
             for item in items:
                 self._report(event_sent, event=item.event)
@@ -268,13 +292,3 @@ class Fed(Lifecycle):
             for name in delivery.groups
             if name == delivery.group or name in self.groups
         )
-
-
-def _newest(items: Sequence[Item]) -> list[Item]:
-    """Return *items* without those that a newer one of the same group and key replaces."""
-    last = {item.delivery.key: index for index, item in enumerate(items)}
-    return [
-        item
-        for index, item in enumerate(items)
-        if item.delivery.key is None or last[item.delivery.key] == index
-    ]

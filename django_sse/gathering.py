@@ -61,9 +61,9 @@ class Gathering:
         waiting = [audience for audience in audiences if audience is not None]
         self.now = self._loop.time()
         if waiting:
-            self._driver.run(lambda: _flush(waiting))
+            self._driver.run(lambda: _flush(waiting, self.now))
 
 
-def _flush(audiences: Iterable[Audience]) -> None:
+def _flush(audiences: Iterable[Audience], now: float) -> None:
     for audience in audiences:
-        audience.flush()
+        audience.flush(now)

@@ -9,10 +9,14 @@ from django.utils.functional import Promise
 from django_sse.conf import get_settings
 from django_sse.exceptions import InvalidGroup
 
-__all__ = ["BROADCAST", "check_groups", "check_names", "layer_group", "split_groups"]
+__all__ = ["BROADCAST", "WATCHERS", "check_groups", "check_names", "layer_group", "split_groups"]
 
 #: The group of all streams: the empty name, which no other group can have.
 BROADCAST = ""
+#: The group of those who watch all workers. A lone surrogate is no name that a project can use.
+WATCHERS = "\udcff"
+
+_OWN = {BROADCAST: "sse.all", WATCHERS: "sse.watchers"}
 
 # Channels allows fewer than 100 of these characters. Shorter names stay readable in Redis.
 _PLAIN = re.compile(r"[a-zA-Z0-9_.-]{1,80}")
@@ -80,8 +84,8 @@ def layer_group(name: str) -> str:
 
     The two kinds have prefixes of their own, so that no name can pass for another's digest.
     """
-    if name == BROADCAST:
-        return "sse.all"
+    if name in _OWN:
+        return _OWN[name]
     if _PLAIN.fullmatch(name):
         # Joined, not formatted: an enum of strings formats as its name.
         return "sse.g." + name

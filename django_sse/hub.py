@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextvars import Context
 from typing import Any
 
 from django_sse import exits, loops
-from django_sse.audiences import Audiences, Batch, Item, Member, deliver, groups_of
+from django_sse.audiences import Audiences, Member, deliver, groups_of
+from django_sse.batches import Batch, Item
+from django_sse.broadcasts import Broadcasts
+from django_sse.commands import COMMAND_TYPES, Command, unpack_command
 from django_sse.contexts import new_context
 from django_sse.driver import Driver
 from django_sse.envelope import Delivery, unpack_all
-from django_sse.exceptions import ChannelLayerUnavailable
 from django_sse.following import Following
 from django_sse.gathering import Gathering
 from django_sse.groups import BROADCAST
@@ -22,7 +24,6 @@ from django_sse.layer_link import LayerLink
 from django_sse.layers import has_layer
 from django_sse.metrics import metrics
 from django_sse.occupancy import Occupancy
-from django_sse.orders import ORDER_TYPE, Order
 from django_sse.positions import Position
 from django_sse.reasons import CloseReason
 from django_sse.relaying import relay
@@ -30,13 +31,14 @@ from django_sse.sockets import Addresses, Resets, reset
 from django_sse.stores import get_store
 from django_sse.threads import keep_one_thread
 from django_sse.timers import Timer
+from django_sse.traffic import Traffic
 from django_sse.visitors import Visitor
+from django_sse.watching import Watching
 
 __all__ = ["Hub", "get_hub"]
 
 logger = logging.getLogger("django.sse")
 
-_RETRY_SECONDS = 2.0
 # How long a client may take to read its last bytes when the process goes.
 _LAST_READ_SECONDS = 1.2
 
@@ -57,6 +59,12 @@ class Hub:
         self.streams: set[HubStream] = set()
         self.observer: Observer | None = None
         self.occupancy = Occupancy()
+        #: What is done with a message of the channel layer that is no event, by its type.
+        self.handlers: dict[str, Callable[[dict[str, Any]], None]] = dict.fromkeys(
+            COMMAND_TYPES, lambda message: self.obey(unpack_command(message))
+        )
+        #: Counts the events of each group, where somebody wants to know.
+        self.traffic: Traffic | None = None
         self.is_closing = False
         self._alive: dict[HubStream, Visitor] = {}
         self._empty = asyncio.Event()
@@ -65,9 +73,9 @@ class Hub:
         self._resets = Resets(loop)
         self._link: LayerLink | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.watching = Watching(self.spawn)
         self._relay_task: asyncio.Task[None] | None = None
-        self._broadcast_task: asyncio.Task[None] | None = None
-        self._broadcast_tried = asyncio.Event()
+        self._broadcasts = Broadcasts(lambda: self.link, self.spawn)
         self.following = self._follow()
         self._stop_watching = exits.watch(loop, self.shut_down)
         loops.serve(loop)
@@ -91,8 +99,13 @@ class Hub:
         self.occupancy.add(stream.visitor)
 
     @property
+    def admitted(self) -> Collection[HubStream]:
+        """The streams that are served, are about to be, or are being cleaned up."""
+        return self._alive.keys()
+
+    @property
     def size(self) -> int:
-        """How many streams are served, are about to be, or are being cleaned up."""
+        """How many these are."""
         return len(self._alive)
 
     async def open(self, stream: HubStream) -> None:
@@ -102,27 +115,13 @@ class Hub:
         self.changed(stream)
         if self.is_closing or not has_layer():
             return
-        if self._broadcast_task is None:
-            self._broadcast_task = self.spawn(self._join_broadcast())
-        # The first attempt is worth waiting for; a layer that is down must not hold streams up.
-        await self._broadcast_tried.wait()
-
-    async def _join_broadcast(self) -> None:
-        while True:
-            try:
-                await self.link.join((BROADCAST,))
-            except ChannelLayerUnavailable as error:
-                if not self._broadcast_tried.is_set():
-                    logger.warning("This worker's streams get no broadcast yet: %s", error)
-            else:
-                return
-            finally:
-                self._broadcast_tried.set()
-            await asyncio.sleep(_RETRY_SECONDS)
+        await self._broadcasts.join()
 
     def close(self, stream: HubStream) -> None:
         """Send *stream* nothing more."""
         was_open = stream in self.streams
+        if was_open and self.observer is not None:
+            self.observer.ending(stream)
         self.streams.discard(stream)
         self.leave(stream)
         self.timer.discard(stream)
@@ -136,10 +135,9 @@ class Hub:
         if self.observer is not None and stream in self.streams:
             self.observer.changed(stream)
 
-    def obey(self, order: Order) -> None:
-        """Do what *order* says to the streams of this hub that it concerns."""
-        for stream in [stream for stream in self.streams if order.concerns(stream)]:
-            stream.obey(order.reason)
+    def obey(self, command: Command) -> None:
+        """Do what *command* says to the streams of this hub that it concerns."""
+        command.carry_out(self)
 
     def reset(self, addresses: Addresses | None) -> None:
         """Cut the connection of *addresses* soon, with all that are given in this tick."""
@@ -209,8 +207,8 @@ class Hub:
     def receive(self, message: dict[str, Any]) -> None:
         """Take one message of the channel layer. It never raises: the receiving must go on."""
         try:
-            if message.get("type") == ORDER_TYPE:
-                self.obey(Order.unpack(message))
+            if (handle := self.handlers.get(message.get("type", ""))) is not None:
+                handle(message)
                 return
             deliveries = unpack_all(message)
         except Exception:
@@ -231,6 +229,8 @@ class Hub:
 
     def _put(self, delivery: Delivery) -> None:
         """Put *delivery* before all whom it is for, to be handed out soon."""
+        if self.traffic is not None:
+            self.traffic.counts[delivery.group] += 1
         for audience in self.audiences.of(delivery.group):
             self.gathering.put(audience, delivery)
 
@@ -278,10 +278,8 @@ class Hub:
             self.following.close()
             if self._relay_task is not None:
                 self._relay_task.cancel()
-        if self._broadcast_task is not None and not self.loop.is_closed():
-            self._broadcast_task.cancel()
-            self._broadcast_tried.set()  # It may not have begun.
         if not self.loop.is_closed():
+            self._broadcasts.close()
             self.driver.close()
 
 

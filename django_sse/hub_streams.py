@@ -3,24 +3,21 @@
 from typing import Any, Protocol
 
 from django_sse.audiences import Member
-from django_sse.orders import Ordered
 from django_sse.reasons import CloseReason
 from django_sse.sockets import Addresses
 from django_sse.timers import Timed
+from django_sse.watching import Watched
 
 __all__ = ["HubStream", "Observer"]
 
 
-class HubStream(Member, Ordered, Timed, Protocol):
+class HubStream(Member, Timed, Watched, Protocol):
     """An open stream."""
 
     addresses: Addresses | None
 
     def end(self, reason: CloseReason) -> None:
         """End the stream, for *reason*."""
-
-    def obey(self, reason: CloseReason) -> None:
-        """End the stream, for *reason*, if that holds for it."""
 
     def hurry(self) -> None:
         """Cut short a cleanup that has begun."""
@@ -31,6 +28,9 @@ class Observer(Protocol):
 
     def changed(self, stream: Any) -> None:
         """Take note that *stream* has opened, has ended, or is in other groups."""
+
+    def ending(self, stream: Any) -> None:
+        """Take note that *stream* ends; it is in its groups still."""
 
     async def close(self) -> None:
         """Do what is to be done as the process ends."""

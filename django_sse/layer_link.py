@@ -72,6 +72,7 @@ class LayerLink:
         self._layer = get_layer()
         self._channel: str | None = None
         self._memberships: dict[str, _Membership] = {}
+        self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._starting = asyncio.Lock()
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,15 +115,20 @@ class LayerLink:
         for group in groups:
             membership = self._memberships[group]
             membership.wanted -= 1
-            if not membership.wanted:
+            if not membership.wanted and not self._is_closed:
                 # Later: a page that reloads would leave and join at once.
-                asyncio.get_running_loop().call_later(
+                if (earlier := self._lingering.get(group)) is not None:
+                    earlier.cancel()
+                self._lingering[group] = asyncio.get_running_loop().call_later(
                     _LINGER_SECONDS, self._leave_if_unwanted, group, context=self._context
                 )
 
     async def close(self) -> None:
         """Stop receiving."""
         self._is_closed = True
+        for timer in self._lingering.values():
+            timer.cancel()
+        self._lingering.clear()
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -169,6 +175,7 @@ class LayerLink:
             self._on_left(group)
 
     def _leave_if_unwanted(self, group: str) -> None:
+        self._lingering.pop(group, None)
         membership = self._memberships.get(group)
         if membership is not None and not membership.wanted:
             self._spawn(self._try_to_leave(group, membership))

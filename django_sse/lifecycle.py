@@ -12,13 +12,14 @@ from django.dispatch import Signal
 from django.http import HttpRequest
 
 from django_sse import loops
-from django_sse.audiences import Batch
 from django_sse.authorship import CLEANUP_SECONDS
+from django_sse.batches import Batch
 from django_sse.enrolment import Enrolled
 from django_sse.framing import frame
-from django_sse.hub import Hub, get_hub
+from django_sse.hub import get_hub
 from django_sse.lifetime import Lifetime
 from django_sse.metrics import metrics
+from django_sse.observation import observe
 from django_sse.reasons import CloseReason
 from django_sse.signals import events_dropped, stream_closed, stream_opened
 from django_sse.view_code import see_through
@@ -38,7 +39,7 @@ _GIVEN_UP = frozenset(
     {CloseReason.CLIENT, CloseReason.SLOW, CloseReason.SEND_TIMEOUT, CloseReason.NOT_SERVED}
 )
 # Where the client is not to come back at once.
-_SENT_AWAY = frozenset({CloseReason.GUARD, CloseReason.LOGGED_OUT, CloseReason.DISCONNECTED})
+_SENT_AWAY = frozenset({CloseReason.GUARD, CloseReason.DISCONNECTED})
 
 
 _made_in_request: "contextvars.ContextVar[list[Lifecycle] | None]" = contextvars.ContextVar(
@@ -64,15 +65,6 @@ def only_served(served: Callable[[], object]) -> Iterator[None]:
             if stream is not served():
                 stream.end(CloseReason.NOT_SERVED)
         made.clear()  # Copies of this context may live on with a view's tasks.
-
-
-def observe(hub: Hub) -> None:
-    """See to it that what *hub* has open is known to others."""
-    if hub.observer is None:
-        # Not before: the registry has models, which an import of the package must not load.
-        from django_sse.registrar import Registrar
-
-        hub.observer = Registrar(hub)
 
 
 class Lifecycle(Enrolled):
@@ -118,7 +110,7 @@ class Lifecycle(Enrolled):
             await self._hub.open(self)
         self.is_open = True
         metrics.streams_opened += 1
-        logger.info("Stream %s opened: %s, user %s", self.id, self.path, self.user or "-")
+        logger.info("Stream %s opened: %s, user %s", self.id, self.path, self.user_label)
         if stream_opened.has_listeners(type(self)):
             # In the hub's context: the request has given its thread up, or is about to.
             await see_through(self._hub.spawn(_notify(stream_opened, self)))
@@ -156,19 +148,27 @@ class Lifecycle(Enrolled):
             # The response ends after the cleanup: granian leaves once no response is open.
             self._hub.spawn(self.finish())
         elif reason in _SENT_AWAY:
-            # Spread, too: it may be all the clients of a group.
-            pause = max(self._lifetime.retry, 1000) * random.uniform(5, 15)
-            self.close_response(frame(retry=round(pause)))
+            # It may be all the clients of a group.
+            self.close_response(self._come_back(5, 15))
+        elif reason is CloseReason.LOGGED_OUT:
+            # Soon: who has changed the password has a new session, and is logged in all the same.
+            self.close_response(self._come_back(1, 2))
         else:
             self.close_response(b"")
         if not self.is_finished:
             # The client is slow to read the last bytes, or the response was never served.
             self.set_deadline(_EXIT_SECONDS if self._hub.is_closing else self._send_timeout)
 
+    def _come_back(self, least: float, most: float) -> bytes:
+        """Return a reconnection time, spread between so many times the usual."""
+        pause = max(self._lifetime.retry, 1000) * random.uniform(least, most)
+        return frame(retry=round(pause))
+
     def obey(self, reason: CloseReason) -> None:
         """See HubStream: the guard of this stream may say something else than another's."""
         if reason is CloseReason.GUARD:
-            self.recheck_now()
+            if self.reason is None:
+                self.recheck_now()
         else:
             self.end(reason)
 
@@ -240,7 +240,7 @@ class Lifecycle(Enrolled):
             self.id,
             self.reason,
             self.path,
-            self.user or "-",
+            self.user_label,
             self.seconds_open,
             self.events_sent,
             self.bytes_sent,

@@ -14,6 +14,7 @@ from django.utils.functional import Promise
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from django_sse.conf import is_debug
 from django_sse.declarations import declared_groups
 from django_sse.element_attributes import check_attribute, is_attribute, suggest_attribute
 from django_sse.group_streams import SignedUrl, sign_url
@@ -29,7 +30,14 @@ except ImportError:  # Before Django 6.0.
         """Return None: there is no such middleware."""
 
 
-__all__ = ["Page", "event_source", "event_source_script", "event_source_url"]
+__all__ = [
+    "Page",
+    "event_source",
+    "event_source_script",
+    "event_source_url",
+    "nonce_of",
+    "script_url",
+]
 
 
 class Page(NamedTuple):
@@ -101,16 +109,36 @@ def event_source_url(page: Page, args: Sequence[Any], kwargs: Mapping[str, Any])
 
 
 def event_source_script(page: Page) -> SafeString:
-    """Return the script that defines the element; nothing where the page has it already."""
+    """
+    Return the script that defines the element; nothing where the page has it already.
+
+    With ``DEBUG`` that is the modules as they are written, else the small file that is built from
+    them.
+    """
     if "script" in page.rendered:
         return SafeString("")
     page.rendered.add("script")
-    script = {
-        "type": "module",
-        "src": static("django_sse/event-source.js"),
-        "nonce": _nonce_of(page),
-    }
+    script = {"type": "module", **_files(), "nonce": _nonce_of(page)}
     return format_html("<script{}></script>", _write(script))
+
+
+def script_url(name: str) -> str:
+    """Return the URL of the script *name* of this package: as written with ``DEBUG``, or built."""
+    return static(f"django_sse/{name}.js" if is_debug() else f"django_sse/{name}.min.js")
+
+
+def _files() -> dict[str, str]:
+    """Return the attributes of the script that name files."""
+    entry = {"src": script_url("event-source")}
+    if is_debug():
+        return entry
+    return {
+        **entry,
+        # What it imports when it is asked to. A storage gives files other names, but does not put
+        # those into scripts, unless it is told to.
+        "data-shared": static("django_sse/shared-connection.min.js"),
+        "data-fetch": static("django_sse/fetch-source.min.js"),
+    }
 
 
 def _write(attributes: Mapping[str, Any]) -> SafeString:
@@ -127,6 +155,11 @@ def _nonce_of(page: Page) -> str | None:
         nonces += [getattr(page.request, "csp_nonce", None), get_nonce(page.request)]
     # One that nobody has asked for yet is false, and made when it becomes text.
     return next((str(nonce) for nonce in nonces if nonce is not None and str(nonce)), None)
+
+
+def nonce_of(request: HttpRequest) -> str | None:
+    """Return the nonce of the content security policy of *request*'s page, if it has one."""
+    return _nonce_of(Page(request, None, set()))
 
 
 class _Source(NamedTuple):

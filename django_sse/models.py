@@ -8,11 +8,13 @@ from django.db.models.functions import Now
 
 __all__ = [
     "Connection",
+    "Dashboard",
     "DatabaseNow",
     "EnlistedEvent",
     "GroupHead",
     "Membership",
     "PresentUser",
+    "Sample",
     "StoredEvent",
     "Worker",
 ]
@@ -61,7 +63,7 @@ class StoredEvent(models.Model):
 
     class Meta:
         db_table = "django_sse_event"
-        default_permissions = ()
+        default_permissions = ("view",)
         constraints = [
             models.UniqueConstraint(fields=["group_key", "number"], name="django_sse_event_number")
         ]
@@ -118,7 +120,7 @@ class Worker(models.Model):
     #: By the clock of the database.
     lease_until = models.DateTimeField(db_index=True)
     # Text: for a JSONField Django's system checks ask SQLite each time whether it can have one.
-    counters_json = models.TextField(default="{}")
+    report_json = models.TextField(default="{}")
 
     objects: "ClassVar[models.Manager[Worker]]" = models.Manager()
     live: ClassVar[LiveWorkers] = LiveWorkers()
@@ -131,10 +133,45 @@ class Worker(models.Model):
         return f"{self.hostname}:{self.pid}"
 
     @property
+    def report(self) -> dict[str, Any]:
+        """What the worker has told of itself when it last renewed its lease."""
+        report: dict[str, Any] = json.loads(self.report_json)
+        return report
+
+    @property
     def counters(self) -> dict[str, int]:
         """What django_sse.metrics counts, with the events and bytes of the streams now open."""
-        counters: dict[str, int] = json.loads(self.counters_json)
+        counters: dict[str, int] = self.report.get("counters", {})
         return counters
+
+
+class Dashboard(Worker):
+    """The workers at a glance: where the admin's dashboard is found."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = "dashboard"
+        verbose_name_plural = "dashboard"
+
+
+class Sample(models.Model):
+    """What one worker has done in some seconds, for the charts of the last hour."""
+
+    id = models.BigAutoField(primary_key=True)
+    worker_id = models.CharField(max_length=_ID_LENGTH)
+    #: By the clock of the database.
+    taken_at = models.DateTimeField(db_index=True)
+    figures_json = models.TextField()
+
+    objects: "ClassVar[models.Manager[Sample]]" = models.Manager()
+
+    class Meta:
+        db_table = "django_sse_sample"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.worker_id} at {self.taken_at}"
 
 
 class LiveConnections(models.Manager["Connection"]):
@@ -177,8 +214,9 @@ class Connection(models.Model):
         db_table = "django_sse_connection"
         default_permissions = ("view",)
         permissions = [
-            ("disconnect_connection", "Can disconnect streams"),
+            ("close_connection", "Can disconnect streams"),
             ("publish_event", "Can publish events"),
+            ("tap_events", "Can read the events of other people's streams"),
         ]
         indexes = [models.Index(fields=["worker", "closing"], name="django_sse_connection_worker")]
 

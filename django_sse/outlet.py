@@ -1,11 +1,12 @@
 """The way of bytes to one client."""
 
 import asyncio
-from collections.abc import Awaitable, Hashable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Hashable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from django_sse.audiences import Item
+from django_sse.batches import Item
 from django_sse.driver import Driver
+from django_sse.readers import Readers
 
 if TYPE_CHECKING:
     from django_sse.types import Message, Send
@@ -28,14 +29,16 @@ class Outlet:
         "_drained",
         "_driver",
         "_in_flight",
-        "_last_write",
+        "_own_bytes",
+        "_own_events",
+        "_own_write",
         "_queue",
         "_queue_max_bytes",
         "_queued_bytes",
+        "_readers",
         "_send",
         "_task",
         "_waits_since",
-        "bytes_sent",
         "is_finished",
     )
 
@@ -50,17 +53,54 @@ class Outlet:
         self._task: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._waits_since = 0.0
-        self._last_write = 0.0
         self._closing = False
         self.is_finished = False
-        self.bytes_sent = 0
+        # Without what its readers have written; see join().
+        self._readers: Readers | None = None
+        self._own_events = self._own_bytes = 0
+        self._own_write = 0.0
+
+    @property
+    def events_sent(self) -> int:
+        """How many events went to the client."""
+        return self._own_events + (self._readers.events_sent if self._readers is not None else 0)
+
+    @property
+    def bytes_sent(self) -> int:
+        """How many bytes, frames and heartbeats together."""
+        return self._own_bytes + (self._readers.bytes_sent if self._readers is not None else 0)
+
+    @property
+    def _last_write(self) -> float:
+        """When an event was written last, by the loop's time in seconds."""
+        if self._readers is None:
+            return self._own_write
+        return max(self._own_write, self._readers.last_write)
+
+    def join(self, readers: Readers) -> None:
+        """Have *readers* write what comes, while no send waits."""
+        if self._readers is None and self._queue is None and not self._closing:
+            assert self._send is not None
+            self._own_events -= readers.events_sent
+            self._own_bytes -= readers.bytes_sent
+            self._readers = readers
+            readers.add(self, self._send)
+
+    def part(self) -> None:
+        """Undo join()."""
+        if (readers := self._readers) is not None:
+            readers.discard(self)
+            self._own_write = self._last_write
+            self._own_events += readers.events_sent
+            self._own_bytes += readers.bytes_sent
+            self._readers = None
 
     def attach(self, send: "Send", first: bytes) -> None:
         """Begin: write *first*, then what was queued, to *send*, which has sent the headers."""
         data = b"".join([first, *(self._queue or {}).values()])
         self._queue, self._queued_bytes, self._send = None, 0, send
         self._driver.run(lambda: self._start(_final(data) if self._closing else _body(data)))
-        self.bytes_sent += len(data)
+        self._own_bytes += len(data)
         if self._queue is None:
             self._become_idle()
 
@@ -70,7 +110,7 @@ class Outlet:
             return
         if self._queue is None:
             self._start(_body(data))
-            self.bytes_sent += len(data)
+            self._own_bytes += len(data)
         else:
             self._enqueue(object(), data)
 
@@ -99,18 +139,20 @@ class Outlet:
         """End the response with *last*, behind what is queued."""
         if self._closing:
             return
+        self.part()
         self._closing = True
         if self._queue is not None:
             self._queue[object()] = last
             self._queued_bytes += len(last)
         else:
             self._driver.run(lambda: self._start(_final(last)))
-            self.bytes_sent += len(last)
+            self._own_bytes += len(last)
             if self._queue is None:
                 self._become_idle()
 
     def abort(self) -> None:
         """Drop what is queued, and the send that waits: nothing more is written."""
+        self.part()
         self._closing = True
         self._queue, self._queued_bytes = {}, 0
         if self._task is not None:
@@ -158,7 +200,7 @@ class Outlet:
             frames.append(queue.pop(next(iter(queue))))
             size += len(frames[-1])
         self._queued_bytes, self._in_flight = self._queued_bytes - size, size
-        self.bytes_sent += size
+        self._own_bytes += size
         data, is_last = b"".join(frames), self._closing and not queue
         await self._send(_final(data) if is_last else _body(data))
 
@@ -170,8 +212,16 @@ class Outlet:
             self.on_send_error(error)
         else:
             if task is not None:
-                self._task, self._queue, self._in_flight = task, {}, len(message["body"])
-                self._waits_since = asyncio.get_running_loop().time()
+                self._wait(task, len(message["body"]))
+
+    def on_wait(self, steps: Iterator[Any], waits_for: Any, size: int) -> None:
+        """See Reader."""
+        self._wait(self._driver.hand_over(steps, waits_for, self), size)
+
+    def _wait(self, task: "asyncio.Task[None]", size: int) -> None:
+        self.part()
+        self._task, self._queue, self._in_flight = task, {}, size
+        self._waits_since = asyncio.get_running_loop().time()
 
     def _enqueue(self, key: Hashable, data: bytes) -> None:
         assert self._queue is not None

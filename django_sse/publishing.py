@@ -15,7 +15,7 @@ from django_sse.announcing import Announcements, announce
 from django_sse.backlog import Backlog
 from django_sse.conf import get_settings
 from django_sse.contexts import has_sync_caller, new_context
-from django_sse.envelope import Packed, pack
+from django_sse.envelope import Packed, address, pack
 from django_sse.events import ServerSentEvent
 from django_sse.exceptions import InvalidEvent, InvalidGroup
 from django_sse.groups import BROADCAST, check_groups
@@ -266,7 +266,7 @@ async def _publish(names: Sequence[str], packed: Packed, store: BaseStore | None
 
 async def _send(names: Sequence[str], packed: Packed) -> tuple[str, ...]:
     await _announcements.settled()  # What was published before it is to come before it.
-    taken = await send([{**packed.message, "group": name} for name in names])
+    taken = await send([address(packed.message, name) for name in names])
     metrics.events_published += len(taken)
     return taken
 

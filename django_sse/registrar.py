@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from asgiref.sync import sync_to_async
 
@@ -15,10 +14,12 @@ from django_sse.hub import Hub
 from django_sse.metrics import metrics
 from django_sse.orders import Order
 from django_sse.publishing import apublish
+from django_sse.pulses import Pulses, ignore_pulses
 from django_sse.reasons import CloseReason
 from django_sse.registry import registry_alias
 from django_sse.registry.entries import Batch, Entry, PresenceChange, State, state_of
 from django_sse.registry.record import Record, renewal_seconds
+from django_sse.reporting import Reporter
 from django_sse.supervision import Supervision
 
 __all__ = ["Registrar"]
@@ -26,6 +27,13 @@ __all__ = ["Registrar"]
 logger = logging.getLogger("django.sse")
 
 _TICK_SECONDS = 1.0
+# So long after a turn at the database the next is due, if only to ask which streams are to end:
+# that is every other tick.
+_ORDERS_SECONDS = 1.5
+# One order of a guard's refusal is enough for so long: it has asked all the others.
+_GUARD_SECONDS = 1.0
+# After so long without a failure, the next is news.
+_CALM_SECONDS = 60.0
 # With more changes in a tick, streams come in a burst, and are written together when it is over.
 _BURST = 50
 _MAX_BACKOFF_SECONDS = 30.0
@@ -41,6 +49,8 @@ class _Chore:
         self._what = what
         self._failures = 0
         self._rests_until = 0.0
+        self._failed_at = 0.0
+        self._told: set[str] = set()
 
     async def do(self) -> None:
         """Do it, if it is not resting after a failure. It never raises: the streams go on."""
@@ -54,8 +64,13 @@ class _Chore:
             metrics.registry_errors += 1
             pause = min(2.0**self._failures, _MAX_BACKOFF_SECONDS)
             self._rests_until = loop.time() + pause
-            log = logger.error if self._failures == 1 else logger.debug
+            if loop.time() - self._failed_at > _CALM_SECONDS:
+                self._told.clear()
+            self._failed_at = loop.time()
+            # Some of it may work, and fail again: where a column is missing, for example.
             name = type(error).__name__
+            log = logger.debug if name in self._told else logger.error
+            self._told.add(name)
             log("The database fails as %s (%s: %s); trying on.", self._what, name, error)
         else:
             self._failures = 0
@@ -67,25 +82,48 @@ class Registrar:
 
     A change is written about a second later, with all that have come by then; a burst of
     streams when it is over. Nothing is done for an event, and nothing for a stream with which
-    nothing happens. Once a second, while there are streams, the registry is asked which are to be
-    closed, and the users of some are looked at: see Supervision.
+    nothing happens. Every two seconds, while there are streams, the registry is asked which are to
+    be closed; every four, some of their users are looked at: see Supervision.
+
+    Attributes:
+        pulses: The reports of all workers, for who watches; None where the registry is turned off.
     """
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         alias = registry_alias()
         self._record = Record(alias) if alias is not None else None
-        self._supervision = Supervision()
+        self._reporter = Reporter(hub, self._record.worker_id) if self._record else None
+        self.pulses = Pulses(hub, self._reporter) if self._reporter else None
+        if self.pulses is None:
+            ignore_pulses(hub)
+        self._clock = hub.loop.time
+        self._supervision = Supervision(lambda: self._clock())
+        self._refused: set[str] = set()
         self._changed: set[Any] = set()
         self._changes = 0
         self._written: dict[Any, State] = {}
         self._is_anew = False
         self._renew_at = 0.0
+        self._due_at = 0.0
         self._wake = asyncio.Event()
         self._chores = [_Chore(self._look, "the rights of users are looked at")]
         if self._record is not None:
             self._chores.insert(0, _Chore(self._write, "the registry is written"))
         self._task = hub.spawn(self._work())
+
+    @classmethod
+    def of(cls, hub: Hub) -> Self:
+        """Return that of *hub*, which is made when it is first asked for."""
+        if hub.observer is None:
+            hub.observer = cls(hub)
+        assert isinstance(hub.observer, cls)
+        return hub.observer
+
+    def ending(self, stream: Any) -> None:
+        """Take note that *stream* ends; it is in its groups still."""
+        if self._reporter is not None:
+            self._reporter.ending(stream)
 
     def changed(self, stream: Any) -> None:
         """Take note that *stream* has opened, has ended, or is in other groups."""
@@ -93,18 +131,25 @@ class Registrar:
             self._supervision.add(stream)
         else:
             self._supervision.discard(stream)
-            if stream.reason is CloseReason.GUARD and stream.visitor.user_id:
-                # What this guard has seen, those of the user's other streams may see too.
-                order = Order(user=stream.visitor.user_id, reason=CloseReason.GUARD)
-                self._hub.spawn(tell_workers(order))
+            if stream.reason is CloseReason.GUARD:
+                self._ask_guards(stream.visitor.user_id)
         if self._record is not None:
             self._changed.add(stream)
         self._changes += 1
         self._wake.set()
 
+    def _ask_guards(self, user_id: str) -> None:
+        """Let those of the user's other streams be asked, which may see what one has seen."""
+        if user_id and user_id not in self._refused:
+            self._refused.add(user_id)
+            self._hub.loop.call_later(_GUARD_SECONDS, self._refused.discard, user_id)
+            self._hub.spawn(tell_workers(Order(user=user_id, reason=CloseReason.GUARD)))
+
     async def close(self) -> None:
         """Delete what is in the registry: the process ends."""
         self._task.cancel()
+        if self.pulses is not None:
+            self.pulses.close()
         if self._record is not None and self._record.is_written:
             try:
                 async with asyncio.timeout(_LEAVE_SECONDS):
@@ -116,8 +161,11 @@ class Registrar:
     async def _work(self) -> None:
         while True:
             await self._rest()
-            for chore in self._chores:
-                await chore.do()
+            await self._turn()
+
+    async def _turn(self) -> None:
+        # Side by side: their calls share one turn of a thread, and its connection.
+        await asyncio.gather(*(chore.do() for chore in self._chores))
 
     async def _rest(self) -> None:
         loop, longest = asyncio.get_running_loop(), renewal_seconds()
@@ -131,12 +179,15 @@ class Registrar:
         ends_at, is_burst = loop.time() + longest, True
         while is_burst and loop.time() < ends_at:
             before = self._changes
-            await asyncio.sleep(min(_TICK_SECONDS, longest))
+            due = loop.time() + min(_TICK_SECONDS, longest)
+            await asyncio.sleep(due - loop.time())
+            if self._reporter is not None:
+                self._reporter.note_lag(loop.time() - due)
             is_burst = self._changes - before > _BURST
 
     async def _write(self) -> None:
         assert self._record is not None
-        now = self._hub.loop.time()
+        now = self._clock()
         is_renewal = now >= self._renew_at
         changed, self._changed = self._changed, set()
         if self._is_anew:
@@ -144,6 +195,10 @@ class Registrar:
         batch = self._batch(changed, is_renewal)
         if not (batch.entries or batch.closed or self._record.is_written):
             return  # Streams that were over before they were written.
+        is_due = is_renewal or self._is_anew or now >= self._due_at
+        if not (batch.entries or batch.closed or is_due):
+            return
+        keep_sample = self._tell(batch)
         try:
             outcome = await sync_to_async(self._record.write)(batch)
         except BaseException:
@@ -153,6 +208,8 @@ class Registrar:
             raise
         if is_renewal:
             self._renew_at = now + renewal_seconds()
+            keep_sample()
+        self._due_at = now + _ORDERS_SECONDS
         self._written.update((entry.stream, entry.state) for entry in batch.entries)
         for stream in batch.closed:
             del self._written[stream]
@@ -162,7 +219,7 @@ class Registrar:
             logger.warning("The lease of this worker had run out; its streams are written anew.")
             self._written.clear()
         if outcome.presence:
-            loops.enqueue("presence", _tell(outcome.presence), self._hub.driver.context)
+            loops.enqueue("presence", _tell_presence(outcome.presence), self._hub.driver.context)
 
     def _batch(self, changed: set[Any], is_renewal: bool) -> Batch:
         written = self._written
@@ -181,19 +238,22 @@ class Registrar:
         return Batch(
             entries=entries,
             closed=closed,
-            counters=self._counters() if entries or closed or is_renewal or self._is_anew else {},
             is_anew=self._is_anew,
             is_renewal=is_renewal,
             has_presence=self._is_anew or any(state.present_in for state in states),
         )
 
-    def _counters(self) -> dict[str, int]:
-        counters = dataclasses.asdict(metrics)
-        # Those of open streams are added there when they end.
-        streams: Any = self._hub.streams
-        counters["events_sent"] += sum(stream.events_sent for stream in streams)
-        counters["bytes_sent"] += sum(stream.bytes_sent for stream in streams)
-        return counters
+    def _tell(self, batch: Batch) -> Callable[[], None]:
+        """Add to *batch* what there is to tell; return what is to be called once it is there."""
+        assert self._reporter is not None
+        if not (batch.is_renewal or batch.has_rows):
+            return _nothing
+        report = self._reporter.report()
+        batch.report = report.to_dict()
+        if not batch.is_renewal:
+            return _nothing
+        batch.sample, keep = self._reporter.sample(report)
+        return keep
 
     def _end(self, closing: dict[str, str]) -> None:
         if closing:
@@ -207,6 +267,9 @@ class Registrar:
                 stream.end(CloseReason.LOGGED_OUT)  # type: ignore[attr-defined]
 
 
+def _nothing() -> None: ...
+
+
 def _reason(text: str) -> CloseReason:
     try:
         return CloseReason(text)
@@ -214,7 +277,7 @@ def _reason(text: str) -> CloseReason:
         return CloseReason.DISCONNECTED
 
 
-async def _tell(changes: Sequence[PresenceChange]) -> None:
+async def _tell_presence(changes: Sequence[PresenceChange]) -> None:
     for change in changes:
         event = "user_joined" if change.has_joined else "user_left"
         await apublish(change.group, {"user": change.user_id}, event=event)

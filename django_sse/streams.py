@@ -77,14 +77,15 @@ class EventStream(Fed):
         Send one event to this client, and wait while much is unread.
 
         Args:
-            data: A ServerSentEvent, a string, or anything that the encoder writes as JSON.
+            data: A ServerSentEvent, a string, or anything that the encoder writes as JSON. None
+                where only the id or the reconnection time is to be set.
             event: The event type.
             id: The client's new last event id.
             retry: The client's new reconnection time, in milliseconds.
 
         Raises:
-            InvalidEvent: If the event cannot be written, or a ServerSentEvent is given with
-                fields beside it.
+            InvalidEvent: If the event cannot be written, or reaches no page for want of data, or
+                a ServerSentEvent is given with fields beside it.
             StreamClosed: If the stream has ended.
         """
         if not isinstance(data, ServerSentEvent):
@@ -94,8 +95,11 @@ class EventStream(Fed):
                 f"A ServerSentEvent has fields of its own; {data!r} was sent with event={event!r},"
                 f" id={id!r} and retry={retry!r} beside it."
             )
+        others = (data.id, data.retry, data.comment)
+        if data.data is None and (data.event is not None or others == (None, None, None)):
+            raise InvalidEvent("An event without data reaches no page; pass '' or {} as its data.")
         await self._put(data.encode())
-        self.events_sent += 1
+        self._own_events += 1
         if event_sent.receivers:
             self._report(event_sent, event=data)
 
@@ -129,7 +133,7 @@ class EventStream(Fed):
         if self.reason is not None:
             raise StreamClosed(f"{self!r} cannot be sent to.")
         self.start()
-        self._last_write = self._hub.loop.time()
+        self._own_write = self._hub.loop.time()
         self._driver.run(lambda: self.write(data))
         if self._queued_bytes > _HIGH_WATER_BYTES:
             await self.drained()

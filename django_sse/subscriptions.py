@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from django_sse import loops
-from django_sse.audiences import Audience, Batch, Item
+from django_sse.audiences import Audience
+from django_sse.batches import Batch, Item
 from django_sse.catching_up import CatchUp
 from django_sse.conf import get_settings
 from django_sse.enrolment import check_presence
@@ -16,6 +17,7 @@ from django_sse.feeding import Where, check_where
 from django_sse.groups import check_groups
 from django_sse.hub import Hub, get_hub
 from django_sse.metrics import metrics
+from django_sse.readers import Readers
 from django_sse.resuming import Resumption
 from django_sse.signals import events_dropped
 from django_sse.streams import EventStream, current_stream
@@ -123,6 +125,12 @@ class Subscription:
         elif self._catch_up is catch_up:  # It is live again.
             self._catch_up = None
             catch_up.close()
+
+    def join(self, readers: Readers) -> None:
+        """See Member.join(): there is something else to do with an event than to write it."""
+
+    def part(self) -> None:
+        """See Member.part()."""
 
     def take(self, batch: Batch) -> None:
         """See Member.take()."""

@@ -1,17 +1,24 @@
 """The users of a hub's open streams, and whether they may still read them."""
 
 import itertools
+import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from asgiref.sync import sync_to_async
 
-from django_sse.rights import Standing, look
+from django_sse.metrics import metrics
+from django_sse.rights import UNSEEN, Standing, look
 from django_sse.visitors import Visitor
 
 __all__ = ["Supervised", "Supervision"]
 
+logger = logging.getLogger("django.sse")
+
+# That is every fourth tick of the registrar.
+_LOOK_SECONDS = 3.5
 # At each look, of those that were looked at before: some milliseconds of the worker's time.
-_LOOKS_AT_ONCE = 250
+_LOOKS_AT_ONCE = 1000
 
 
 class Supervised(Protocol):
@@ -28,13 +35,20 @@ class Supervision:
 
     Most who lose their rights are told of at once, by a signal. This is for those of whom no
     signal tells (``update(is_active=False)``, a session that is deleted or runs out), and for
-    what a lossy channel layer has not brought.
+    what a lossy channel layer has not brought. The first look at somebody only takes down what
+    there is to be lost.
+
+    Args:
+        clock: Tells the time in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._streams: dict[Visitor, set[Supervised]] = {}
         self._new: set[Visitor] = set()
         self._known: dict[Visitor, Standing] = {}  # In the order of their turns.
+        self._look_at = 0.0
+        self._told: set[str] = set()
 
     @property
     def is_empty(self) -> bool:
@@ -61,13 +75,35 @@ class Supervision:
                 self._known.pop(visitor, None)
 
     async def look(self) -> list[Supervised]:
-        """Return the streams of those who may not read them any more. Raises as the ORM does."""
-        new = list(self._new)
-        known = dict(itertools.islice(self._known.items(), _LOOKS_AT_ONCE))
-        refused, standings = await sync_to_async(look)(new, known)
-        for visitor, standing in {**known, **standings}.items():
+        """
+        Look at those who are new, and every few seconds at some of the others.
+
+        Returns:
+            The streams of those who may not read them any more.
+
+        Raises:
+            django.db.Error: See rights.look().
+        """
+        chosen = dict.fromkeys(self._new, UNSEEN)
+        now = self._clock()
+        if now >= self._look_at:
+            chosen.update(itertools.islice(self._known.items(), _LOOKS_AT_ONCE))
+        if not chosen:
+            return []
+        refused, standings = await sync_to_async(look)(chosen, self._tell)
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+        self._new.difference_update(chosen)
+        for visitor, standing in {**chosen, **standings}.items():
             self._known.pop(visitor, None)  # To the end of the row.
             if visitor in self._streams:
                 self._known[visitor] = standing
-        self._new.difference_update(new)
         return [stream for visitor in refused for stream in self._streams.get(visitor, ())]
+
+    def _tell(self, what: str, error: Exception) -> None:
+        """Log, once, that something fails of one visitor, or of one kind of them."""
+        text = f"{what}: {type(error).__name__}"
+        metrics.registry_errors += 1
+        log = logger.debug if text in self._told else logger.error
+        self._told.add(text)
+        log("The rights of some users cannot be looked at (%s).", text, exc_info=error)

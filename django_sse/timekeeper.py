@@ -81,7 +81,7 @@ class Timekeeper(Outlet):
         return last + self._lifetime.heartbeat
 
     def _note_heartbeat(self, now: float) -> None:
-        self._last_write = now
+        self._own_write = now
         if (beat := self._lifetime.beat) is not None:
             beat.last = now
 

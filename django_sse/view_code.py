@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 from django.http import HttpRequest
 
 from django_sse.calls import call
+from django_sse.exceptions import StreamClosed
 
-__all__ = ["ViewCode", "known_user", "see_through"]
+__all__ = ["ViewCode", "see_through"]
 
 logger = logging.getLogger("django.sse")
 
@@ -69,7 +70,9 @@ class ViewCode:
             task.cancel()
         done, stuck = await asyncio.wait(tasks, timeout=seconds) if tasks else (tasks, tasks)
         for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
+            error = None if task.cancelled() else task.exception()
+            # Most learn by StreamClosed that their client has gone: that is no failure.
+            if error is not None and not isinstance(error, StreamClosed):
                 logger.error("A task of %r failed as it ended.", owner, exc_info=error)
         if stuck:
             logger.warning("%d tasks of %r did not end in %s s.", len(stuck), owner, seconds)
@@ -98,10 +101,3 @@ async def see_through(task: "asyncio.Task[None]") -> None:
             cancellation = error
     if cancellation is not None:
         raise cancellation
-
-
-def known_user(request: HttpRequest | None) -> str | None:
-    """Return the name of the request's user, if it has been loaded: a log is no cause to query."""
-    known = vars(request) if request is not None else {}
-    user = known.get("_acached_user") or known.get("_cached_user")
-    return user.get_username() or None if user is not None else None

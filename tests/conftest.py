@@ -15,8 +15,8 @@ from django.urls import path
 from django_sse import lifecycle, stores
 from django_sse.asgi import get_asgi_application
 from django_sse.conf import get_settings
-from django_sse.testing import areset, reset
-from tests.clients import AsgiClient
+from django_sse.testing import StreamClient, areset, reset
+from tests.clients import TIMEOUT
 
 # The same examples each time, on a machine however slow; a search for more is made by hand.
 hypothesis.settings.register_profile(
@@ -89,11 +89,11 @@ def app(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-async def asgi(app: Any, request: pytest.FixtureRequest) -> AsyncIterator[AsgiClient]:
+async def asgi(app: Any, request: pytest.FixtureRequest) -> AsyncIterator[StreamClient]:
     """A client of ``app``."""
     if "transactional_db" in request.fixturenames:
         request.getfixturevalue("transactional_db")  # Before, so that it is there until the end.
-    client = AsgiClient(app)
+    client = StreamClient(app, timeout=TIMEOUT)
     yield client
     await client.close()
 
@@ -125,11 +125,11 @@ def sync() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def log_in(transactional_db: None) -> Callable[[AsgiClient, Any], Any]:
+def log_in(transactional_db: None) -> Callable[[StreamClient, Any], Any]:
     """Return a function that gives a client the session cookie of a user."""
     from django.contrib.sessions.backends.db import SessionStore
 
-    def give(client: AsgiClient, user: Any) -> SessionStore:
+    def give(client: StreamClient, user: Any) -> SessionStore:
         client.force_login(user)
         return SessionStore(client.cookies["sessionid"].value)
 

@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from django_sse.access import allow_origin, is_refused_origin, refresh_user
-from tests.clients import AsgiClient
+from django_sse.testing import StreamClient
 
 ALLOWED = ["https://other.example"]
 
@@ -68,7 +68,7 @@ class TestAllowOrigin:
 class TestRefreshUser:
     @pytest.fixture
     def session(self, log_in) -> SessionStore:
-        return log_in(AsgiClient(None), User.objects.create_user("ada"))
+        return log_in(StreamClient(None), User.objects.create_user("ada"))
 
     @pytest.fixture
     def request_(self, session) -> Any:

@@ -16,7 +16,8 @@ from django_sse import EventStream, EventStreamResponse, apublish, event_stream
 from django_sse.asgi import EventStreamHandler, _Exchange, get_asgi_application
 from django_sse.hub import get_hub
 from django_sse.metrics import metrics
-from tests.clients import TIMEOUT, AsgiClient, until
+from django_sse.testing import StreamClient
+from tests.clients import TIMEOUT, until
 
 RETRY = b"retry: 3000\n\n"
 
@@ -82,7 +83,7 @@ class TestOtherResponses:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await app(AsgiClient(app).scope("/hello/"), receive, send)
+        await app(StreamClient(app).scope("/hello/"), receive, send)
         assert sent == []
 
     @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
@@ -97,7 +98,7 @@ class TestRouter:
     async def test_inside_a_protocol_type_router(self, make, route):
         """Beside WebSocket consumers everything works as it does alone."""
         route("s/", grouped)
-        client = AsgiClient(ProtocolTypeRouter({"http": make()}))
+        client = StreamClient(ProtocolTypeRouter({"http": make()}), timeout=TIMEOUT)
         exchange = await client.open("/s/")
         assert await exchange.next_frame() == RETRY
         await apublish("a", "x")
@@ -114,7 +115,7 @@ class TestRouter:
 class TestRequestIsOver:
     @pytest.fixture
     def client(self):
-        return AsgiClient(get_asgi_application())
+        return StreamClient(get_asgi_application(), timeout=TIMEOUT)
 
     @pytest.fixture
     def finished(self):
@@ -247,7 +248,7 @@ class TestDisconnect:
             pass
 
         app = get_asgi_application()
-        await asyncio.wait_for(app(AsgiClient(app).scope("/s/"), receive, send), TIMEOUT)
+        await asyncio.wait_for(app(StreamClient(app).scope("/s/"), receive, send), TIMEOUT)
         await until(lambda: streams[0].reason is not None)
         await until(lambda: get_hub().size == 0)
 
@@ -267,7 +268,7 @@ class TestForeignTasks:
         async def run(*args: Any) -> None:
             await OwnTask(app(*args), loop=asyncio.get_running_loop())
 
-        client = AsgiClient(run)
+        client = StreamClient(run, timeout=TIMEOUT)
         exchange = await client.open("/s/")
         await exchange.next_frame()
         await apublish("a", "x")
@@ -292,7 +293,7 @@ async def test_headers_are_bytes_and_lower_case(route):
         return response
 
     route("s/", view)
-    client = AsgiClient(get_asgi_application())
+    client = StreamClient(get_asgi_application(), timeout=TIMEOUT)
     exchange = await client.get("/s/")
     assert (b"x-mixed-case", b"\xe9") in exchange.raw_headers
     cookies = [value for name, value in exchange.raw_headers if name == b"set-cookie"]

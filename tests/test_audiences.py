@@ -2,10 +2,12 @@
 
 import pytest
 
-from django_sse.audiences import Audience, Audiences, Batch, Item, deliver
+from django_sse.audiences import Audience, Audiences, deliver
+from django_sse.batches import Batch, Item
 from django_sse.envelope import Delivery, unpack
 from django_sse.places import Place
 from django_sse.positions import START, Position, decode
+from django_sse.readers import Readers
 
 GROUPS = frozenset({"g", "h"})
 
@@ -19,6 +21,10 @@ class Reader:
 
     def take(self, batch: Batch) -> None:
         self.batches.append(batch)
+
+    def join(self, readers: Readers) -> None: ...
+
+    def part(self) -> None: ...
 
     @property
     def data(self) -> list[list[object]]:
@@ -40,7 +46,8 @@ def numbered(number: int, group: str = "g") -> Delivery:
 def join(audience: Audience, *readers: Reader) -> None:
     """Put *readers*, who are live, into the audience."""
     audience.members.update(readers)
-    audience.live.update(readers)
+    for reader in readers:
+        audience.admit(reader)
 
 
 @pytest.fixture
@@ -78,7 +85,7 @@ def test_put_tells_of_the_first_event_of_a_tick(audience: Audience) -> None:
     """The hub has to plan one flush for a tick, not one for each event."""
     assert audience.put(delivery("a"))
     assert not audience.put(delivery("b"))
-    audience.flush()
+    audience.flush(0.0)
     assert audience.put(delivery("c"))
 
 
@@ -89,7 +96,7 @@ def test_flush_hands_one_batch_to_every_member(audience: Audience) -> None:
     for data in ("a", "b", "c"):
         audience.put(delivery(data))
     assert all(reader.batches == [] for reader in readers)
-    audience.flush()
+    audience.flush(0.0)
     assert all(reader.data == [["a", "b", "c"]] for reader in readers)
     assert len({id(reader.batches[0]) for reader in readers}) == 1
 
@@ -98,9 +105,9 @@ def test_flush_hands_nothing_to_a_member_on_its_way(followed: Audience) -> None:
     """One that is not live reads what it lacks by itself."""
     live, behind = Reader(), Reader()
     join(followed, live, behind)
-    followed.live.discard(behind)
+    followed.withdraw(behind)
     followed.put(numbered(1))
-    followed.flush()
+    followed.flush(0.0)
     assert live.data == [["1"]]
     assert behind.batches == []
 
@@ -109,7 +116,7 @@ def test_flush_of_nothing_calls_nobody(audience: Audience) -> None:
     """An audience is flushed when it changes, too, and often has nothing then."""
     reader = Reader()
     join(audience, reader)
-    audience.flush()
+    audience.flush(0.0)
     assert reader.batches == []
 
 
@@ -118,20 +125,20 @@ def test_flush_hands_each_event_out_once(audience: Audience) -> None:
     reader = Reader()
     join(audience, reader)
     audience.put(delivery("a"))
-    audience.flush()
-    audience.flush()
+    audience.flush(0.0)
+    audience.flush(0.0)
     audience.put(delivery("b"))
-    audience.flush()
+    audience.flush(0.0)
     assert reader.data == [["a"], ["b"]]
 
 
 def test_flush_without_members_forgets_the_events(audience: Audience) -> None:
     """Whoever comes later gets what comes later."""
     audience.put(delivery("a"))
-    audience.flush()
+    audience.flush(0.0)
     reader = Reader()
     join(audience, reader)
-    audience.flush()
+    audience.flush(0.0)
     assert reader.batches == []
 
 
@@ -142,7 +149,7 @@ def test_batch_begins_at_the_place_before_its_first_event(followed: Audience) ->
     for tick in ((1, 2), (3,)):
         for number in tick:
             followed.put(numbered(number))
-        followed.flush()
+        followed.flush(0.0)
     first, second = reader.batches
     assert first.before is not None
     assert first.before.positions == {"g": START, "h": START}
@@ -158,7 +165,7 @@ def test_batch_of_events_without_a_history_begins_nowhere(followed: Audience) ->
     reader = Reader()
     join(followed, reader)
     followed.put(delivery("a"))
-    followed.flush()
+    followed.flush(0.0)
     assert reader.batches[0].before is None
     assert reader.batches[0].frames == b"data: a\n\n"
 
@@ -170,9 +177,9 @@ def test_put_drops_the_copies_of_an_event_for_several_groups(audience: Audience)
     assert audience.put(delivery("a", "m1", ("g", "h")))
     assert not audience.put(delivery("a", "m1", ("h", "g")))
     assert not audience.put(delivery("b", "m2", ("h", "g")))
-    audience.flush()
+    audience.flush(0.0)
     assert not audience.put(delivery("b", "m2", ("g", "h")))
-    audience.flush()
+    audience.flush(0.0)
     assert reader.data == [["a", "b"]]
 
 
@@ -182,7 +189,7 @@ def test_put_takes_events_of_one_group_as_they_come(audience: Audience) -> None:
     join(audience, reader)
     audience.put(delivery("a"))
     audience.put(delivery("a"))
-    audience.flush()
+    audience.flush(0.0)
     assert reader.data == [["a", "a"]]
 
 
@@ -230,7 +237,7 @@ class TestAudiences:
             audiences.place(reader, GROUPS)
         assert one.audience is two.audience is audiences.at(GROUPS)
         assert one.audience is not None
-        assert one.audience.live == {one, two}
+        assert one.audience.live.keys() == {one, two}
         assert one.audience.place.positions == dict.fromkeys(GROUPS, Position(5, "00000005"))
 
     def test_an_empty_one_is_forgotten(self, audiences: Audiences) -> None:
@@ -238,7 +245,7 @@ class TestAudiences:
         reader = Reader()
         audiences.place(reader, GROUPS)
         assert reader.audience is not None
-        reader.audience.live.discard(reader)
+        reader.audience.withdraw(reader)
         audiences.place(reader, frozenset())
         assert reader.audience is None
         assert list(audiences) == []
@@ -249,11 +256,11 @@ class TestAudiences:
         reader = Reader()
         audiences.place(reader, GROUPS)
         assert reader.audience is not None
-        reader.audience.live.discard(reader)
+        reader.audience.withdraw(reader)
         audiences.place(reader, frozenset({"g"}))
         assert reader.audience is not None
         assert reader.audience.members == {reader}
-        assert reader.audience.live == set()
+        assert not reader.audience.live
 
     def test_a_member_takes_along_what_it_has_from_one_of_two_groups(
         self, audiences: Audiences

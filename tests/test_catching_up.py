@@ -9,13 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_sse import apublish
-from django_sse.audiences import Audience, Batch, Item
+from django_sse.audiences import Audience
+from django_sse.batches import Batch, Item
 from django_sse.catching_up import CatchUp, _in_step
 from django_sse.envelope import Delivery
 from django_sse.history import Entry
 from django_sse.hub import Hub, get_hub
 from django_sse.places import Place
 from django_sse.positions import START, Position
+from django_sse.readers import Readers
 from django_sse.replays import Piece
 from django_sse.stores import get_store
 from tests.clients import TIMEOUT, until
@@ -37,6 +39,10 @@ class Reader:
 
     def take(self, batch: Batch) -> None:
         self.add(batch.items)
+
+    def join(self, readers: Readers) -> None: ...
+
+    def part(self) -> None: ...
 
     def add(self, items: Iterable[Item]) -> None:
         self.data += [item.event.data for item in items]

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 from django.utils.functional import lazystr
 
@@ -80,6 +81,13 @@ def test_a_value_that_breaks_the_rule_is_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", ["shared", "swap", "poll", "data_x"])
 def test_none_and_false_are_no_attribute(name: str, value: Any) -> None:
     """A template may choose."""
+    assert check_attribute(name, value) is None
+
+
+@pytest.mark.parametrize("name", ["shared", "pause_hidden", "with_credentials"])
+@pytest.mark.parametrize("value", ["", jinja2.Undefined()], ids=["django", "jinja"])
+def test_a_flag_that_the_template_does_not_have_is_no_attribute(name: str, value: Any) -> None:
+    """It is false where an engine asks for its truth, and so it is here."""
     assert check_attribute(name, value) is None
 
 

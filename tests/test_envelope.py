@@ -6,11 +6,12 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # published without types
 import pytest
+from channels.layers import InMemoryChannelLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from django_sse import ServerSentEvent
-from django_sse.envelope import Delivery, pack, to_message, unpack
+from django_sse.envelope import Delivery, address, join, pack, to_message, unpack
 from django_sse.exceptions import EventTooLarge, InvalidEvent
 from django_sse.history import Entry
 from django_sse.positions import Position
@@ -18,7 +19,7 @@ from django_sse.positions import Position
 
 def sent(event: ServerSentEvent, *, group: str = "orders", **options: Any) -> Delivery:
     """Return the delivery of *event*, through what channels_redis does to a message."""
-    message = {**pack(event, **options).message, "group": group}
+    message = address(pack(event, **options).message, group)
     return unpack(msgpack.unpackb(msgpack.packb(message)))
 
 
@@ -223,3 +224,14 @@ def test_an_event_comes_out_as_it_went_in(
     assert delivered.frame == original.encode()
     assert delivered.group == group
     assert delivered.key == (None if key is None else (group, key))
+
+
+async def test_the_in_memory_layer_copies_nothing_of_an_event() -> None:
+    """It copies each message for each process, deeply: what is sent is what is received."""
+    layer: Any = InMemoryChannelLayer()
+    channel = await layer.new_channel()
+    await layer.group_add("g", channel)
+    one = to_message(Entry("g", 1, "m1", "", pack(ServerSentEvent({"a": [1]})).message))
+    for message in (one, join([one, one]), address(pack(ServerSentEvent("x")).message, "g")):
+        await layer.group_send("g", message)
+        assert await layer.receive(channel) is message

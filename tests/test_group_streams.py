@@ -17,8 +17,9 @@ from django.urls import include, path
 from django_sse import apublish
 from django_sse.group_streams import GroupStreamView, sign_url
 from django_sse.metrics import metrics
+from django_sse.testing import ReceivedStream
 from django_sse.tokens import make_token
-from tests.clients import TIMEOUT, Exchange
+from tests.clients import TIMEOUT
 from tests.test_docs import DOCS, blocks_of
 
 PAGE = DOCS / "reference" / "urls-and-tokens.md"
@@ -61,7 +62,7 @@ def allow_news(request: HttpRequest, group: str) -> bool:
     return group.startswith("news")
 
 
-def answer(exchange: Exchange) -> tuple[int, bytes, list[tuple[str, str]]]:
+def answer(exchange: ReceivedStream) -> tuple[int, bytes, list[tuple[str, str]]]:
     """Return all that a client sees of an answer."""
     headers = sorted((k, v) for k, v in exchange.headers.items() if k not in ALL_ALIKE)
     return exchange.status, exchange.body, headers

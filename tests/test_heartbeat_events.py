@@ -12,7 +12,8 @@ from django_sse import EventStream, EventStreamResponse, apublish, event_stream,
 from django_sse.lifetime import Beat, make_lifetime
 from django_sse.positions import decode
 from django_sse.stores import get_store
-from tests.clients import AsgiClient, Exchange, until
+from django_sse.testing import ReceivedStream, StreamClient
+from tests.clients import until
 
 HEARTBEAT = b"event: heartbeat\ndata: 15\n\n"
 
@@ -29,11 +30,11 @@ def run_clock(stream: EventStream, now: float) -> None:
 class Site:
     """Streams of any groups, with heartbeats as events if the query asks."""
 
-    def __init__(self, asgi: AsgiClient) -> None:
+    def __init__(self, asgi: StreamClient) -> None:
         self.asgi = asgi
         self.streams: list[EventStream] = []
 
-    async def open(self, *groups: str, **query: str) -> Exchange:
+    async def open(self, *groups: str, **query: str) -> ReceivedStream:
         fields = [("group", group) for group in groups] + list(query.items())
         return await self.asgi.open(f"/s/?{urlencode(fields)}")
 
@@ -46,7 +47,7 @@ class Site:
 
 
 @pytest.fixture
-def site(asgi: AsgiClient, route: Callable[..., None]) -> Site:
+def site(asgi: StreamClient, route: Callable[..., None]) -> Site:
     site = Site(asgi)
 
     @event_stream(groups=lambda request: request.GET.getlist("group"))
@@ -109,7 +110,7 @@ class TestWithoutAHistory:
         began = beat.last
         await apublish("a", "x", event="unheard")
         assert (await exchange.next_event()).event == "unheard"
-        stream._last_write = began + 14
+        stream._own_write = began + 14
         assert stream.on_time(began + 14) == pytest.approx(began + 15)
         run_clock(stream, began + 15)
         assert (await exchange.next_event()).event == "heartbeat"

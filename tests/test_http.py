@@ -5,6 +5,7 @@ import contextvars
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse
 from django.test import AsyncClient, RequestFactory
@@ -229,6 +230,38 @@ class TestPlainViews:
         assert opened.endswith("opened: /s/, user -")
         assert "closed (finished): /s/, user -, " in closed
         assert closed.endswith(f", 3 events, {len(THREE)} bytes")
+
+    async def test_log_names_user_whom_a_middleware_has_set(self, asgi, route, caplog):
+        """As an attribute of the request, as those of tokens set it."""
+
+        async def view(request):
+            request.user = User(pk=7, username="ada")
+            return await plain(request)
+
+        caplog.set_level("INFO", "django.sse")
+        route("s/", view)
+        await asgi.get("/s/")
+        opened, closed = [record.getMessage() for record in caplog.records]
+        assert opened.endswith("opened: /s/, user ada")
+        assert "closed (finished): /s/, user ada, " in closed
+
+    async def test_log_names_user_of_the_session_by_key(
+        self, asgi, route, caplog, sync, log_in, transactional_db
+    ):
+        """Nobody has loaded the user, and the log is no cause to: their key is in the session."""
+        user = await sync(User.objects.create_user, "ada")
+        await sync(log_in, asgi, user)
+        caplog.set_level("INFO", "django.sse")
+
+        @event_stream
+        async def view(request):
+            yield "x"
+
+        route("s/", view)
+        await asgi.get("/s/")
+        opened, closed = [record.getMessage() for record in caplog.records]
+        assert opened.endswith(f"opened: /s/, user #{user.pk}")
+        assert f"closed (finished): /s/, user #{user.pk}, " in closed
 
 
 class TestMakingIt:

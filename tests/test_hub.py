@@ -22,7 +22,8 @@ from django_sse.framing import frame
 from django_sse.groups import layer_group
 from django_sse.hub import get_hub
 from django_sse.metrics import metrics
-from tests.clients import AsgiClient, Exchange, until
+from django_sse.testing import ReceivedStream, StreamClient
+from tests.clients import until
 from tests.fake_layer import FakeLayer
 
 request_variable = contextvars.ContextVar("request_variable", default="none")
@@ -37,7 +38,7 @@ async def layer() -> FakeLayer:
 
 
 @pytest.fixture
-def opened(asgi: AsgiClient, route: Any) -> Any:
+def opened(asgi: StreamClient, route: Any) -> Any:
     """Return a function that opens a stream of the given groups."""
     streams: list[EventStream] = []
 
@@ -51,7 +52,7 @@ def opened(asgi: AsgiClient, route: Any) -> Any:
 
     route("s/", view)
 
-    async def open_stream(*groups: str) -> tuple[EventStream, Exchange]:
+    async def open_stream(*groups: str) -> tuple[EventStream, ReceivedStream]:
         exchange = await asgi.open("/s/?" + "&".join(f"group={group}" for group in groups))
         while await exchange.next_frame() != b": ready\n\n":
             pass
@@ -293,7 +294,7 @@ class TestBroadcast:
         self, opened, layer, caplog, monkeypatch
     ):
         """A stream opens though the layer is down; broadcasts come once it is back."""
-        monkeypatch.setattr(hub_module, "_RETRY_SECONDS", 0.001)
+        monkeypatch.setattr("django_sse.broadcasts._RETRY_SECONDS", 0.001)
         layer.failures["group_add"] = [ConnectionError("down") for _ in range(3)]
         (_, one), (_, two) = await opened(), await opened()
         await until(lambda: layer.called("group_add").count("sse.all") == 4)

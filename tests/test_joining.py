@@ -6,14 +6,14 @@ import pytest
 from django.http import HttpRequest
 
 from django_sse import EventStream, abroadcast, apublish, event_stream, gathering
-from tests.clients import AsgiClient, Exchange
+from django_sse.testing import ReceivedStream, StreamClient
 
 RETRY = b"retry: 3000\n\n"
 BURST = 50
 
 
 @pytest.fixture
-async def exchange(asgi: AsgiClient, route: Any) -> Exchange:
+async def exchange(asgi: StreamClient, route: Any) -> ReceivedStream:
     """A stream of the group "ticks"."""
 
     @event_stream
@@ -27,7 +27,7 @@ async def exchange(asgi: AsgiClient, route: Any) -> Exchange:
 
 
 async def test_events_published_one_after_the_other_make_one_write(
-    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+    exchange: ReceivedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A publisher that awaits each apublish() is still faster than a write to many streams."""
     monkeypatch.setattr(gathering, "_MAX_SECONDS", 60)
@@ -39,7 +39,7 @@ async def test_events_published_one_after_the_other_make_one_write(
 
 
 async def test_events_without_end_are_written_when_the_first_has_waited_long_enough(
-    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+    exchange: ReceivedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flow of events that never pauses is not gathered for ever."""
     monkeypatch.setattr(gathering, "_MAX_SECONDS", 0)
@@ -52,7 +52,7 @@ async def test_events_without_end_are_written_when_the_first_has_waited_long_eno
 
 
 async def test_broadcast_comes_behind_the_events_that_are_being_gathered(
-    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+    exchange: ReceivedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Joining changes no order."""
     monkeypatch.setattr(gathering, "_MAX_SECONDS", 60)

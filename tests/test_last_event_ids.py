@@ -19,7 +19,7 @@ from django_sse.stores import get_store
 from django_sse.stores.base import BaseStore
 from django_sse.stores.memory import MemoryStore
 from django_sse.stores.redis import RedisStore
-from tests.clients import AsgiClient
+from django_sse.testing import StreamClient
 from tests.stores.conftest import store_options
 
 
@@ -71,7 +71,7 @@ class Urls:
 
 
 @pytest.fixture
-def site(asgi: AsgiClient, settings: Any) -> AsgiClient:
+def site(asgi: StreamClient, settings: Any) -> StreamClient:
     settings.ROOT_URLCONF = Urls
     return asgi
 

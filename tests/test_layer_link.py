@@ -336,6 +336,19 @@ class TestReceive:
         assert messages == []
         assert not link._tasks
 
+    async def test_close_forgets_the_groups_that_linger(self, layer, messages, no_linger):
+        """The loop may go on: a link that is closed says nothing more to the layer."""
+        link = make_link(messages.append)
+        await link.join(["a"])
+        link.leave(["a"])
+        passed = asyncio.get_running_loop().create_future()
+        await link.close()
+        # Behind the timer of the group, which is due by now.
+        asyncio.get_running_loop().call_later(0.001, passed.set_result, None)
+        await passed
+        assert not link._tasks
+        assert layer.called("group_discard") == []
+
     def test_backoff(self):
         """The waits double up to a limit, and are spread."""
         for failures, longest in ((1, 0.2), (2, 0.4), (5, 3.2), (6, 5), (1000, 5)):

@@ -12,7 +12,8 @@ from django_sse.asgi import get_asgi_application
 from django_sse.decorators import event_stream as decorate
 from django_sse.hub import get_hub
 from django_sse.reasons import CloseReason
-from tests.clients import TIMEOUT, AsgiClient, until
+from django_sse.testing import StreamClient
+from tests.clients import TIMEOUT, until
 
 held = asyncio.Event()
 
@@ -30,7 +31,7 @@ def hold_back(get_response: Any) -> Any:
     return middleware
 
 
-async def test_stream_that_is_through_keeps_no_deadline(asgi: AsgiClient, route: Any) -> None:
+async def test_stream_that_is_through_keeps_no_deadline(asgi: StreamClient, route: Any) -> None:
     """The connection of a response that is complete may have its next request already."""
     streams: list[EventStream] = []
 
@@ -61,7 +62,7 @@ async def test_client_that_leaves_while_a_middleware_is_at_work(route: Any, sett
         stream.on_close(closed.set)
 
     route("view/", view)
-    client = AsgiClient(get_asgi_application())
+    client = StreamClient(get_asgi_application(), timeout=TIMEOUT)
     held.clear()
     exchange = client.start("/view/")
     await held.wait()
@@ -83,7 +84,7 @@ def test_view_is_outside_the_transactions_of_every_database() -> None:
 
 
 async def test_streams_that_are_opened_together_keep_to_the_limit(
-    asgi: AsgiClient, route: Any, settings: Any
+    asgi: StreamClient, route: Any, settings: Any
 ) -> None:
     """Between the look for room and the taking of it nothing waits."""
     settings.DJANGO_SSE = {"MAX_CONNECTIONS": 2}
@@ -117,7 +118,7 @@ async def test_send_that_raises_is_told(route: Any, caplog: pytest.LogCaptureFix
 
         await app(scope, receive, refuse)
 
-    client = AsgiClient(faulty)
+    client = StreamClient(faulty, timeout=TIMEOUT)
     with caplog.at_level(logging.ERROR, logger="django.sse"):
         client.start("/view/")
         await until(lambda: closed)
@@ -127,7 +128,7 @@ async def test_send_that_raises_is_told(route: Any, caplog: pytest.LogCaptureFix
 
 
 async def test_cleanup_that_has_begun_is_cut_short_at_shutdown(
-    asgi: AsgiClient, route: Any, monkeypatch: pytest.MonkeyPatch
+    asgi: StreamClient, route: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that goes does not wait the ten seconds that a cleanup may take before."""
     monkeypatch.setattr("django_sse.lifecycle._EXIT_SECONDS", 0.01)

@@ -12,7 +12,8 @@ from django_sse.hub import get_hub
 from django_sse.lifetime import Lifetime, check_lifetime, make_lifetime
 from django_sse.metrics import metrics
 from django_sse.reasons import CloseReason
-from tests.clients import TIMEOUT, AsgiClient, Exchange, until
+from django_sse.testing import ReceivedStream, StreamClient
+from tests.clients import TIMEOUT, until
 
 RETRY = b"retry: 3000\n\n"
 
@@ -20,7 +21,7 @@ RETRY = b"retry: 3000\n\n"
 class Opened:
     """A stream from both of its sides."""
 
-    def __init__(self, stream: EventStream, exchange: Exchange) -> None:
+    def __init__(self, stream: EventStream, exchange: ReceivedStream) -> None:
         self.stream = stream
         self.exchange = exchange
         self.closed = asyncio.Event()
@@ -33,7 +34,7 @@ class Opened:
 
 
 @pytest.fixture
-def opened(asgi: AsgiClient, route: Any) -> Any:
+def opened(asgi: StreamClient, route: Any) -> Any:
     """Return a function that opens a stream of the group "a" with options of event_stream()."""
     paths = iter(range(100))
 

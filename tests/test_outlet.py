@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_sse.audiences import Item
+from django_sse.batches import Item
 from django_sse.driver import Driver
 from django_sse.envelope import unpack
 from django_sse.outlet import Outlet

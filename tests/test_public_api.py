@@ -174,7 +174,11 @@ def test_import_has_no_effects() -> None:
 
         import pkgutil, importlib
         import django_sse
-        settings.configure(INSTALLED_APPS=["django_sse"])  # Models need it.
+        # Models need it, and what is registered in the admin needs that.
+        names = ["admin", "auth", "contenttypes", "messages", "sessions"]
+        settings.configure(
+            INSTALLED_APPS=[*(f"django.contrib.{name}" for name in names), "django_sse"]
+        )
         django.setup()
         for module in pkgutil.walk_packages(django_sse.__path__, "django_sse."):
             if not module.name.startswith("django_sse.testing"):

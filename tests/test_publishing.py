@@ -32,7 +32,8 @@ from django_sse import (
 )
 from django_sse.exceptions import EventTooLarge, InvalidEvent, InvalidGroup
 from django_sse.metrics import metrics
-from tests.clients import TIMEOUT, AsgiClient, until
+from django_sse.testing import StreamClient
+from tests.clients import TIMEOUT, until
 from tests.services import free_port, require_redis
 
 RETRY = b"retry: 3000\n\n"
@@ -56,7 +57,7 @@ class TestCallers:
     """Each kind of code that publishes; the others are where their layer or server is."""
 
     async def test_publish_from_a_view_in_a_transaction(
-        self, asgi: AsgiClient, route: Any, transactional_db: None
+        self, asgi: StreamClient, route: Any, transactional_db: None
     ) -> None:
         """The streams hear of it after the commit."""
         events: list[str] = []
@@ -328,7 +329,9 @@ class TestTransactions:
         assert len(sent) == 2
 
 
-async def test_key_replaces_what_a_slow_stream_has_not_sent(asgi: AsgiClient, route: Any) -> None:
+async def test_key_replaces_what_a_slow_stream_has_not_sent(
+    asgi: StreamClient, route: Any
+) -> None:
     """It sends the newest of a group and a key, and all that has no key."""
 
     @event_stream(groups=["a", "b"])
@@ -506,7 +509,7 @@ class TestFailingLayer:
 
 class TestBroadcast:
     async def test_broadcast_counts_the_streams_of_this_process(
-        self, asgi: AsgiClient, route: Any
+        self, asgi: StreamClient, route: Any
     ) -> None:
         """Those that are open, whatever their groups; one that has left is none."""
 

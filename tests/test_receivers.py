@@ -17,7 +17,7 @@ from django_sse import (
     stream_closed,
     stream_opened,
 )
-from tests.clients import AsgiClient
+from django_sse.testing import StreamClient
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def place_nested(request: HttpRequest) -> HttpResponse:
 
 @pytest.mark.parametrize("view", [place, place_nested])
 async def test_publish_in_a_sync_view_does_not_wait_for_its_own_thread(
-    asgi: AsgiClient, route: Any, receive: Any, view: Any
+    asgi: StreamClient, route: Any, receive: Any, view: Any
 ) -> None:
     """A sync receiver of event_published runs in the thread that publishes, which is free."""
     calls = receive(event_published)
@@ -103,7 +103,7 @@ def test_publish_that_failed_is_not_announced(
 
 
 async def test_receivers_of_a_stream_run_on_the_shared_threads(
-    asgi: AsgiClient, route: Any, receive: Any
+    asgi: StreamClient, route: Any, receive: Any
 ) -> None:
     """A database connection of theirs is closed after use: no thread is theirs alone."""
     opened, closed = receive(stream_opened), receive(stream_closed)
@@ -115,7 +115,7 @@ async def test_receivers_of_a_stream_run_on_the_shared_threads(
 
 
 async def test_callback_added_by_a_receiver_runs_on_the_shared_threads(
-    asgi: AsgiClient, route: Any, receive: Any
+    asgi: StreamClient, route: Any, receive: Any
 ) -> None:
     """The view has left nothing to run, but a receiver of stream_opened may."""
     opened, threads = receive(stream_opened), []

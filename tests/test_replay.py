@@ -21,7 +21,8 @@ from django_sse import (
 from django_sse.metrics import metrics
 from django_sse.positions import START, Position, decode, encode
 from django_sse.stores import get_store
-from tests.clients import TIMEOUT, AsgiClient, Exchange, Received, until
+from django_sse.testing import ReceivedEvent, ReceivedStream, StreamClient
+from tests.clients import TIMEOUT, until
 
 pytestmark = pytest.mark.history
 
@@ -29,13 +30,13 @@ pytestmark = pytest.mark.history
 class Site:
     """Streams of any groups, and their clients."""
 
-    def __init__(self, asgi: AsgiClient) -> None:
+    def __init__(self, asgi: StreamClient) -> None:
         self.asgi = asgi
         self.streams: list[Any] = []
 
     async def open(
         self, *groups: str, id: str | None = None, header: str | None = None, **query: object
-    ) -> Exchange:
+    ) -> ReceivedStream:
         """Open a stream; *id* goes into the query, *header* into Last-Event-ID."""
         fields = [("group", group) for group in groups]
         fields += [(name, str(value)) for name, value in query.items()]
@@ -71,12 +72,12 @@ def id_of(frame: bytes) -> str:
     return line[4:]
 
 
-async def data(exchange: Exchange, count: int) -> list[str]:
+async def data(exchange: ReceivedStream, count: int) -> list[str]:
     """Return the data of the next *count* events."""
     return [(await exchange.next_event()).data for _ in range(count)]
 
 
-async def the_rest(exchange: Exchange, *groups: str) -> list[Received]:
+async def the_rest(exchange: ReceivedStream, *groups: str) -> list[ReceivedEvent]:
     """Return all that comes up to events that are published to each of *groups* now."""
     ends = {f"the end of {group}" for group in groups}
     for group in groups:
@@ -89,7 +90,7 @@ async def the_rest(exchange: Exchange, *groups: str) -> list[Received]:
 
 
 @pytest.fixture
-def site(asgi: AsgiClient, route: Callable[..., None]) -> Site:
+def site(asgi: StreamClient, route: Callable[..., None]) -> Site:
     """The pages of the tests: /s/?group=a&group=b, with the options of event_stream."""
     site = Site(asgi)
 
@@ -584,7 +585,7 @@ async def live(stream: Any) -> None:
     await until(lambda: stream in stream.audience.live)
 
 
-async def stall(site: Site, exchange: Exchange, group: str) -> tuple[Any, list[str]]:
+async def stall(site: Site, exchange: ReceivedStream, group: str) -> tuple[Any, list[str]]:
     """
     Let the client stop reading, until its server's send waits.
 
@@ -820,7 +821,7 @@ class TestSlowClient:
 
 class TestHandlers:
     @pytest.fixture
-    def late(self, asgi: AsgiClient, route: Callable[..., None]) -> Site:
+    def late(self, asgi: StreamClient, route: Callable[..., None]) -> Site:
         """A view that sends before it subscribes."""
 
         @event_stream
@@ -949,7 +950,7 @@ class TestSubscriptions:
             assert len(events._queue) < 50
             assert await read(events, 300) == list(range(300))
             next_one = asyncio.ensure_future(anext(events))
-            await until(lambda: events.audience.live == {events})
+            await until(lambda: events.audience.live.keys() == {events})
             await apublish("a", "live")
             assert (await next_one).data == "live"
         assert metrics.events_dropped == 0

@@ -1,4 +1,4 @@
-"""The element's modules, collected by storages that give them other names."""
+"""The element, collected by storages that give its files other names."""
 
 import contextlib
 import re
@@ -15,14 +15,18 @@ from django.core.management import call_command
 from playwright.async_api import ConsoleMessage, async_playwright, expect
 from whitenoise import WhiteNoise
 
+from django_sse.markup import Page, event_source_script, script_url
 from tests.browser.flags import FLAGS
 from tests.services import free_port, require_chromium
 from tests.test_docs import DOCS, ROOT, Project, blocks_of
 
 GUIDE = DOCS / "how-to" / "static-files.md"
-ENTRY = "django_sse/event-source.js"
-#: The storages that the guide tells of, in its order.
-DJANGO, WHITENOISE = (block for block in blocks_of(GUIDE) if block.file == "mysite/storage.py")
+DJANGO = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+WHITENOISE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
+#: The storage that the guide tells of for modules of one's own.
+[OWN] = (block for block in blocks_of(GUIDE) if block.file == "mysite/storage.py")
+MODULE = "django_sse/event-source.js"
 HASHED = re.compile(r"\.[0-9a-f]{12}\.js$")
 # With comments away, all that names another module.
 COMMENT = re.compile(r"/\*.*?\*/|^\s*//[^\n]*", re.S | re.M)
@@ -31,33 +35,106 @@ TIMEOUT_MS = 60_000
 
 
 @pytest.fixture
-def collect(
-    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Path]:
-    """Return a function that collects by the storage of some code, and returns the folder."""
+def collect(settings: Any, tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that collects by the storage of that name, and returns the folder."""
 
-    def run(code: str) -> Path:
-        module = types.ModuleType("mysite.storage")
-        exec(code, module.__dict__)
-        monkeypatch.setitem(sys.modules, "mysite", types.ModuleType("mysite"))
-        monkeypatch.setitem(sys.modules, "mysite.storage", module)
+    def run(backend: str) -> Path:
         settings.INSTALLED_APPS = ["django.contrib.staticfiles", "django_sse"]
         settings.STATIC_URL = "static/"
         settings.STATIC_ROOT = str(tmp_path / "collected")
-        settings.STORAGES = {
-            **settings.STORAGES,
-            "staticfiles": {"BACKEND": "mysite.storage.StaticFilesStorage"},
-        }
+        settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": backend}}
         call_command("collectstatic", interactive=False, verbosity=0)
         return tmp_path / "collected"
 
     return run
 
 
-def reached(folder: Path) -> dict[str, bool]:
-    """Return the modules that the element may load, each with whether it is there."""
+def test_the_dashboard_names_a_hashed_file(settings: Any, collect: Any) -> None:
+    """One that imports nothing, and so is whole wherever it is."""
+    settings.WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+    folder = collect(WHITENOISE)
+    assert HASHED.search(script_url("admin/dashboard"))
+    assert list(reached(folder, script_url("admin/dashboard")).values()) == [True]
+
+
+def named() -> dict[str, str]:
+    """Return the files that the tag names, each by the attribute of the script."""
+    script = event_source_script(Page(None, None, set()))
+    return dict(re.findall(r' (src|data-\w+)="/static/([^"]+)"', script))
+
+
+@pytest.mark.parametrize("only_hashed", [False, True])
+@pytest.mark.parametrize("backend", [DJANGO, WHITENOISE])
+def test_the_tag_names_hashed_files(
+    backend: str, only_hashed: bool, settings: Any, collect: Any
+) -> None:
+    """With nothing set but the storage; and each of them is there."""
+    settings.WHITENOISE_KEEP_ONLY_HASHED_FILES = only_hashed
+    folder = collect(backend)
+    files = named()
+    assert all((folder / path).is_file() for path in files.values())
+    assert all(HASHED.search(path) for path in files.values())
+    assert {name: HASHED.sub(".js", path) for name, path in files.items()} == {
+        "src": "django_sse/event-source.min.js",
+        "data-shared": "django_sse/shared-connection.min.js",
+        "data-fetch": "django_sse/fetch-source.min.js",
+    }
+
+
+@pytest.mark.parametrize("backend", [PLAIN, DJANGO, WHITENOISE])
+def test_without_the_attributes_files_are_found_beside_the_script(
+    backend: str, collect: Any
+) -> None:
+    """For a script that is written by hand: what it imports then is there by its plain name."""
+    folder = collect(backend)
+    modules = reached(folder, staticfiles_storage.url("django_sse/event-source.min.js"))
+    assert modules == dict.fromkeys(modules, True)
+    assert {"django_sse/shared-connection.min.js", "django_sse/fetch-source.min.js"} < set(modules)
+    assert len(modules) == 3
+
+
+def test_the_files_may_be_kept_for_ever(settings: Any, collect: Any) -> None:
+    """WhiteNoise serves each as a script, compressed, and says so to browsers."""
+    settings.WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+    folder = collect(WHITENOISE)
+
+    def is_hashed(path: str, url: str) -> bool:
+        return HASHED.search(url) is not None
+
+    server = WhiteNoise(None, root=str(folder), prefix="static/", immutable_file_test=is_hashed)
+    for path in named().values():
+        file = server.files[f"/static/{path}"]
+        response = file.get_response("GET", {"HTTP_ACCEPT_ENCODING": "gzip"})
+        headers = dict(response.headers)
+        assert response.file is not None
+        response.file.close()
+        assert headers["Content-Encoding"] == "gzip"
+        assert "immutable" in headers["Cache-Control"]
+        assert headers["Content-Type"].startswith("text/javascript")
+        assert headers["Access-Control-Allow-Origin"] == "*"
+
+
+# The modules as they are written, which a module of the project's may import.
+
+
+@pytest.fixture
+def collect_by(collect: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that collects by the storage that some code defines."""
+
+    def run(code: str) -> Path:
+        module = types.ModuleType("mysite.storage")
+        exec(code, module.__dict__)
+        monkeypatch.setitem(sys.modules, "mysite", types.ModuleType("mysite"))
+        monkeypatch.setitem(sys.modules, "mysite.storage", module)
+        return collect("mysite.storage.StaticFilesStorage")
+
+    return run
+
+
+def reached(folder: Path, url: str) -> dict[str, bool]:
+    """Return the modules that the one at *url* may load, each with whether it is there."""
     found: dict[str, bool] = {}
-    waiting = [staticfiles_storage.url(ENTRY).removeprefix("/static/")]
+    waiting = [url.removeprefix("/static/")]
     while waiting:
         path = waiting.pop()
         if path in found:
@@ -69,32 +146,42 @@ def reached(folder: Path) -> dict[str, bool]:
     return found
 
 
-def shipped() -> set[str]:
-    """Return the modules of the package that are loaded, but for the one of types alone."""
+def written() -> set[str]:
+    """Return the element's modules, but for the one of types alone."""
     static = ROOT / "django_sse" / "static"
-    paths = {str(path.relative_to(static)) for path in static.rglob("*.js")}
-    return paths - {"django_sse/types.js"}
+    paths = {path.relative_to(static).as_posix() for path in static.rglob("*.js")}
+    modules = {path for path in paths if ".min." not in path and "/admin/" not in path}
+    return modules - {"django_sse/types.js"}
 
 
 @pytest.mark.parametrize("only_hashed", [False, True])
-@pytest.mark.parametrize("block", [DJANGO, WHITENOISE], ids=["django", "whitenoise"])
 def test_every_import_is_of_a_hashed_file(
-    block: Any, only_hashed: bool, settings: Any, collect: Any
+    only_hashed: bool, settings: Any, collect_by: Any
 ) -> None:
     """As the guide says it: all modules are reached, each by the name of its content."""
     settings.WHITENOISE_KEEP_ONLY_HASHED_FILES = only_hashed
-    modules = reached(collect(block.text))
+    modules = reached(collect_by(OWN.text), staticfiles_storage.url(MODULE))
     assert all(modules.values())
     assert all(HASHED.search(path) for path in modules)
-    assert {HASHED.sub(".js", path) for path in modules} == shipped()
+    assert {HASHED.sub(".js", path) for path in modules} == written()
+
+
+@pytest.mark.parametrize("only_hashed", [False, True])
+def test_the_built_files_bear_the_line_of_the_guide(
+    only_hashed: bool, settings: Any, collect_by: Any
+) -> None:
+    """Django puts hashed names into them too."""
+    settings.WHITENOISE_KEEP_ONLY_HASHED_FILES = only_hashed
+    folder = collect_by(OWN.text)
+    assert set(reached(folder, f"/static/{named()['src']}")) == set(named().values())
 
 
 def test_imports_stay_plain_without_the_line(collect: Any) -> None:
     """What the guide says of a storage that does not have it: plain names, and they are there."""
-    modules = reached(collect(DJANGO.text.replace("= True", "= False")))
+    modules = reached(collect(DJANGO), staticfiles_storage.url(MODULE))
     assert all(modules.values())
     assert [path for path in modules if HASHED.search(path)] == [
-        staticfiles_storage.url(ENTRY).removeprefix("/static/")
+        staticfiles_storage.url(MODULE).removeprefix("/static/")
     ]
 
 
@@ -103,36 +190,14 @@ def test_imports_are_lost_without_the_line_where_only_hashed_files_are_kept(
 ) -> None:
     """What the guide warns of."""
     settings.WHITENOISE_KEEP_ONLY_HASHED_FILES = True
-    modules = reached(collect(WHITENOISE.text.replace("= True", "= False")))
+    modules = reached(collect(WHITENOISE), staticfiles_storage.url(MODULE))
     assert not all(modules.values())
 
 
 def test_plain_storage_needs_nothing(collect: Any) -> None:
     """Django's default keeps the names, and so all imports are right."""
-    modules = reached(
-        collect("from django.contrib.staticfiles.storage import StaticFilesStorage\n")
-    )
-    assert modules == dict.fromkeys(shipped(), True)
-
-
-def test_every_module_may_be_kept_for_ever(settings: Any, collect: Any) -> None:
-    """WhiteNoise serves each as a script, compressed, and says so to browsers."""
-    settings.WHITENOISE_KEEP_ONLY_HASHED_FILES = True
-    folder = collect(WHITENOISE.text)
-
-    def is_hashed(path: str, url: str) -> bool:
-        return HASHED.search(url) is not None
-
-    server = WhiteNoise(None, root=str(folder), prefix="static/", immutable_file_test=is_hashed)
-    for path in reached(folder):
-        file = server.files[f"/static/{path}"]
-        response = file.get_response("GET", {"HTTP_ACCEPT_ENCODING": "gzip"})
-        headers = dict(response.headers)
-        assert response.file is not None
-        response.file.close()
-        assert "immutable" in headers["Cache-Control"]
-        assert headers["Content-Type"].startswith("text/javascript")
-        assert headers["Access-Control-Allow-Origin"] == "*"
+    modules = reached(collect(PLAIN), staticfiles_storage.url(MODULE))
+    assert modules == dict.fromkeys(written(), True)
 
 
 # In a project, as the guide makes it.
@@ -159,6 +224,18 @@ from django.urls import path
 from live import views
 
 urlpatterns = [path("", views.page), path("hello/", views.hello, name="hello")]
+""",
+    "mysite/urls_with_files.py": """
+from django.urls import re_path
+from django.views.static import serve
+
+from mysite.settings import STATIC_ROOT
+from mysite.urls import urlpatterns
+
+urlpatterns = [
+    *urlpatterns,
+    re_path("^static/(?P<path>.*)$", serve, {"document_root": STATIC_ROOT}),
+]
 """,
     "live/views.py": """
 from django.shortcuts import render
@@ -207,14 +284,30 @@ def served(project: Project) -> Iterator[str]:
             server.kill()
 
 
+#: What serves the files, and what is set for it behind the settings of the guide.
+SERVERS = {
+    "whitenoise": "",
+    "nginx": f"""
+# Django in the place of a server of files, with what Django's own storage has made.
+MIDDLEWARE.remove("whitenoise.middleware.WhiteNoiseMiddleware")
+STORAGES["staticfiles"] = {{"BACKEND": "{DJANGO}"}}
+ROOT_URLCONF = "mysite.urls_with_files"
+""",
+}
+
+
 @pytest.mark.browser
 @pytest.mark.slow
-async def test_element_comes_to_life_in_a_project_with_whitenoise(tmp_path: Path) -> None:
-    """With hashed files alone, its own modules and those that it loads when they are asked for."""
+@pytest.mark.parametrize("server", SERVERS)
+async def test_element_comes_to_life_in_a_project(tmp_path: Path, server: str) -> None:
+    """All that is loaded has a hashed name: the element, and what it loads when it is asked to."""
     chromium = require_chromium()
     project = Project(tmp_path, GUIDE, "live", FILES)
+    with (tmp_path / "mysite" / "settings.py").open("a") as own:
+        own.write(SERVERS[server])
     project.run("manage.py", "collectstatic", "--no-input")
-    assert not (tmp_path / "collected" / ENTRY).exists()
+    is_kept = (tmp_path / "collected" / "django_sse" / "event-source.min.js").exists()
+    assert is_kept == (server == "nginx")
     errors: list[str] = []
     loaded: list[str] = []
 
@@ -236,8 +329,11 @@ async def test_element_comes_to_life_in_a_project_with_whitenoise(tmp_path: Path
                 ["Hello"] * 3, timeout=TIMEOUT_MS
             )
             await browser.close()
-    scripts = [url for url in loaded if url.endswith(".js")]
-    assert all(HASHED.search(url) for url in scripts)
-    assert any("shared-connection" in url for url in scripts)
-    assert any("eventsource-parser" in url for url in scripts)
+    scripts = sorted(url.rpartition("/")[2] for url in loaded if url.endswith(".js"))
+    assert all(HASHED.search(name) for name in scripts)
+    assert [HASHED.sub(".js", name) for name in scripts] == [
+        "event-source.min.js",
+        "fetch-source.min.js",
+        "shared-connection.min.js",
+    ]
     assert errors == []

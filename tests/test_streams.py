@@ -18,14 +18,15 @@ from django_sse.hub import get_hub
 from django_sse.lifetime import make_lifetime
 from django_sse.metrics import metrics
 from django_sse.streams import as_event
-from tests.clients import TIMEOUT, AsgiClient, Exchange, until
+from django_sse.testing import ReceivedStream, StreamClient
+from tests.clients import TIMEOUT, until
 from tests.fake_layer import FakeLayer
 
 RETRY = b"retry: 3000\n\n"
 
 
 @pytest.fixture
-def opened(asgi: AsgiClient, route: Any) -> Any:
+def opened(asgi: StreamClient, route: Any) -> Any:
     """
     Return a function that opens a stream and gives it with its client's side.
 
@@ -42,7 +43,7 @@ def opened(asgi: AsgiClient, route: Any) -> Any:
 
     route("opened/", view)
 
-    async def open_stream(*groups: str, **request: Any) -> tuple[EventStream, Exchange]:
+    async def open_stream(*groups: str, **request: Any) -> tuple[EventStream, ReceivedStream]:
         query = urlencode([("group", group) for group in groups])
         exchange = await asgi.open(f"/opened/?{query}", **request)
         assert await exchange.next_frame() == RETRY
@@ -74,6 +75,22 @@ class TestSend:
         assert await exchange.next_event() == ("x", "message", "7")
         assert exchange.body.endswith(b"id: 7\n\ndata: x\n\n")
 
+    async def test_send_empty_data(self, opened):
+        """An empty string is data: the page hears the event."""
+        stream, exchange = await opened()
+        await stream.send("", event="named")
+        assert await exchange.next_event() == ("", "named", "")
+
+    @pytest.mark.parametrize(
+        ("fields", "frame"),
+        [({"retry": 5}, b"retry: 5\n\n"), ({"comment": "why"}, b": why\n\n")],
+    )
+    async def test_send_event_of_fields_alone(self, fields, frame, opened):
+        """What is made for something else than a page is sent."""
+        stream, exchange = await opened()
+        await stream.send(ServerSentEvent(**fields))
+        assert await exchange.next_frame() == frame
+
     async def test_send_event_with_fields_too(self, opened):
         """Fields beside an event would be lost: an error that says so."""
         stream, _ = await opened()
@@ -87,6 +104,11 @@ class TestSend:
             (lambda stream: stream.send("x", event="a\nb"), "event='a\\\\nb' holds '\\\\n'"),
             (lambda stream: stream.send("x", id="a\0"), "id='a\\\\x00' holds '\\\\x00'"),
             (lambda stream: stream.send("x", retry=-1), "retry=-1 must be a whole number"),
+            (lambda stream: stream.send(None), "An event without data reaches no page"),
+            (lambda stream: stream.send(event="named"), "An event without data reaches no page"),
+            (lambda stream: stream.send(None, event="e", id="7"), "pass '' or {} as its data"),
+            (lambda stream: stream.send(ServerSentEvent()), "An event without data reaches no"),
+            (lambda stream: stream.send(ServerSentEvent(event="e")), "An event without data"),
             (lambda stream: stream.comment(5), "comment=5 must be a string"),
         ],
     )
@@ -391,6 +413,25 @@ class TestCreateTask:
         exchange = await asgi.open("/s/")
         await apublish("a", "x")
         assert (await exchange.next_event()).data == "x"
+
+    async def test_task_that_learns_of_the_end_by_sending(self, opened, caplog):
+        """A client that leaves is no failure: nothing is logged of it."""
+        running, done = asyncio.Event(), asyncio.Event()
+
+        async def work() -> None:
+            running.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await stream.send("too late")
+
+        stream, exchange = await opened()
+        stream.create_task(work())
+        stream.on_close(done.set)
+        await running.wait()
+        exchange.disconnect()
+        await asyncio.wait_for(done.wait(), TIMEOUT)
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
     async def test_task_that_fails_as_it_ends(self, opened, caplog):
         """An error in a task's cleanup is logged, and does not keep the rest from running."""

@@ -27,7 +27,11 @@ from django_sse.last_event_ids import aget_last_event_id, get_last_event_id
 from django_sse.tokens import bindings_of, read_token
 from tests.models import Room
 
-SCRIPT = '<script type="module" src="/static/django_sse/event-source.js"></script>'
+SCRIPT = (
+    '<script type="module" src="/static/django_sse/event-source.min.js"'
+    ' data-shared="/static/django_sse/shared-connection.min.js"'
+    ' data-fetch="/static/django_sse/fetch-source.min.js"></script>'
+)
 
 
 @event_stream
@@ -246,6 +250,11 @@ class TestElement:
             "aria-live": "polite",
         }
 
+    def test_a_flag_that_the_template_does_not_have(self, engine):
+        """It is no, as in `if`."""
+        arguments = "'plain' shared=missing pause_hidden=missing with_credentials=missing"
+        assert engine.element(arguments) == {"src": "/plain/"}
+
     def test_a_list_of_events(self, engine):
         """From a view's context."""
         assert engine.element("'plain' events=names", context={"names": ["a", "b"]}) == {
@@ -361,7 +370,13 @@ class TestScript:
         """With the hash that their storage gives them."""
         settings.STATIC_URL = "https://cdn.example/s/"
         html = engine.render("event_source_script")
-        assert 'src="https://cdn.example/s/django_sse/event-source.js"' in html
+        assert html == SCRIPT.replace("/static/", "https://cdn.example/s/")
+
+    def test_with_debug_it_is_the_modules_as_they_are_written(self, engine, settings):
+        """A browser's console shows what somebody can read."""
+        settings.DEBUG = True
+        html = engine.render("event_source_script")
+        assert html == ('<script type="module" src="/static/django_sse/event-source.js"></script>')
 
     def test_nonce_of_the_context(self, engine):
         """As the context processors of Django and of django-csp give it."""

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 
 from django_sse import EventStream, EventStreamResponse, event_stream
-from tests.clients import AsgiClient
+from django_sse.testing import StreamClient
 from tests.models import Room
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,7 +47,7 @@ async def plain(request: HttpRequest) -> EventStreamResponse:
 
 @pytest.mark.parametrize("view", [generator, handler, plain])
 async def test_cursor_survives_the_end_of_the_request(
-    asgi: AsgiClient, route: Any, view: Any, sync: Any, monkeypatch: pytest.MonkeyPatch
+    asgi: StreamClient, route: Any, view: Any, sync: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What began to read before the response goes on in the same thread."""
     # How long the thread waits for a next piece behind the last one.
@@ -60,7 +60,7 @@ async def test_cursor_survives_the_end_of_the_request(
 
 
 async def test_sync_middleware_does_not_take_the_threads_of_a_stream(
-    settings: Any, asgi: AsgiClient, route: Any
+    settings: Any, asgi: StreamClient, route: Any
 ) -> None:
     """Its own thread, in which asgiref runs the view's sync calls, is gone after the response."""
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.middleware.add_header_sync"]
@@ -96,7 +96,7 @@ async def test_sync_middleware_does_not_take_the_threads_of_a_stream(
 
 
 async def test_recheck_after_sync_middleware_runs_on_a_shared_thread(
-    settings: Any, asgi: AsgiClient, route: Any
+    settings: Any, asgi: StreamClient, route: Any
 ) -> None:
     """A guard is called in the request's thread first, and in a shared one from then on."""
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.middleware.add_header_sync"]

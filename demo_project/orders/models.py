@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import models
+from django.urls import reverse
 
 
 class Order(models.Model):
@@ -26,3 +27,11 @@ class Order(models.Model):
 
     def __str__(self):
         return self.number
+
+    def get_absolute_url(self):
+        return reverse("presence:order", args=[self.pk])
+
+    @property
+    def group(self):
+        """Who looks at the order's own page is in it."""
+        return f"order.{self.pk}"

@@ -1,4 +1,9 @@
-"""Writing many rows by one statement."""
+"""
+Writing many rows by one statement.
+
+None of it sends Django's signals: a project's receiver for all models, such as an audit log's, is
+not to be called for the rows of the registry.
+"""
 
 import json
 from collections.abc import Collection, Sequence
@@ -6,10 +11,22 @@ from typing import Any
 
 from django.db import connections, models
 
-__all__ = ["upsert"]
+__all__ = ["delete", "insert", "upsert"]
 
 # PostgreSQL takes 65,535 parameters, and a connection has thirteen.
 _ROWS_AT_ONCE = 5000
+
+
+def insert(alias: str, row: models.Model) -> None:
+    """Insert *row*; raises IntegrityError if it is there."""
+    type(row)._base_manager.using(alias).bulk_create([row])
+
+
+def delete(rows: "models.QuerySet[Any]") -> int:
+    """Delete *rows*, on which nothing hangs, and return how many there were."""
+    # delete() would load them, where somebody listens to the signals of all models.
+    count: int = rows._raw_delete(rows.db)
+    return count
 
 
 def upsert(alias: str, rows: Sequence[models.Model], changing: Collection[str] = ()) -> None:

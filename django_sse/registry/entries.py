@@ -4,8 +4,8 @@ import dataclasses
 import datetime
 import json
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from django.utils.encoding import iri_to_uri
 
@@ -22,8 +22,14 @@ class Registered(Ordered, Protocol):
     view: str
     path: str
     opened_at: datetime.datetime
-    events_sent: int
-    bytes_sent: int
+
+    @property
+    def events_sent(self) -> int:
+        """How many events went to the client."""
+
+    @property
+    def bytes_sent(self) -> int:
+        """How many bytes."""
 
     @property
     def present_in(self) -> frozenset[str]:
@@ -123,7 +129,7 @@ def _plain(text: str, length: int) -> str:
     return re.sub(r"[^\x20-\x7e]", "?", text)[:length]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Batch:
     """
     What is to be written in one go.
@@ -131,19 +137,26 @@ class Batch:
     Attributes:
         entries: Streams that have opened, or changed.
         closed: Those that have ended.
-        counters: Of the worker.
         is_anew: Whether these are all open streams, and what is there of others is to go: after
             a failure, when nobody knows what has been written.
         is_renewal: Whether it is time to renew the lease, and to look after the others'.
         has_presence: Whether groups may have to be told who has come or gone.
+        report: That of the worker, where the lease is written.
+        sample: What the worker has done since the last one, where it is time for one.
     """
 
     entries: Sequence[Entry]
     closed: Sequence[Registered]
-    counters: dict[str, int]
     is_anew: bool
     is_renewal: bool
     has_presence: bool
+    report: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sample: Mapping[str, float] | None = None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether there are streams to be written, or deleted."""
+        return bool(self.entries or self.closed or self.is_anew)
 
 
 class PresenceChange(NamedTuple):

@@ -7,10 +7,11 @@ from django.db import IntegrityError
 from django.db.models import Exists, OuterRef
 
 from django_sse.models import Membership, PresentUser
+from django_sse.registry.bulk import delete, insert
 from django_sse.registry.entries import PresenceChange
 from django_sse.stores.database_calls import DatabaseCalls
 
-__all__ = ["reconcile"]
+__all__ = ["departures", "reconcile"]
 
 
 def reconcile(alias: str) -> list[PresenceChange]:
@@ -25,6 +26,17 @@ def reconcile(alias: str) -> list[PresenceChange]:
     return [*_joined(alias, calls), *_left(alias, calls)]
 
 
+def departures(alias: str) -> list[PresenceChange]:
+    """
+    Do so for those who have left alone.
+
+    It is done before new streams are written: a user who was not there for a moment, since their
+    worker has ended, has left and joins again. A page that has asked in that moment who is there
+    would never be told of them otherwise.
+    """
+    return list(_left(alias, DatabaseCalls(alias)))
+
+
 def _joined(alias: str, calls: DatabaseCalls) -> Iterator[PresenceChange]:
     present = PresentUser.objects.using(alias).filter(
         group_key=OuterRef("group_key"), user_id=OuterRef("present_user_id")
@@ -34,7 +46,7 @@ def _joined(alias: str, calls: DatabaseCalls) -> Iterator[PresenceChange]:
     for key, group_json, user_id in calls.read(lambda: list(new.values_list(*names).distinct())):
         row = PresentUser(group_key=key, group_json=group_json, user_id=user_id)
         try:
-            calls.write(lambda again, row=row: row.save(using=alias, force_insert=True))  # type: ignore[misc]
+            calls.write(lambda again, row=row: insert(alias, row))  # type: ignore[misc]
         except IntegrityError:
             continue  # Another worker was there first.
         yield PresenceChange(json.loads(group_json), user_id, has_joined=True)
@@ -47,5 +59,5 @@ def _left(alias: str, calls: DatabaseCalls) -> Iterator[PresenceChange]:
     gone = PresentUser.objects.using(alias).filter(~Exists(there))
     for row in calls.read(lambda: list(gone)):
         # The condition once more: they may be back.
-        if calls.write(lambda again, row=row: gone.filter(pk=row.pk).delete()[0]):  # type: ignore[misc]
+        if calls.write(lambda again, row=row: delete(gone.filter(pk=row.pk))):  # type: ignore[misc]
             yield PresenceChange(json.loads(row.group_json), row.user_id, has_joined=False)

@@ -5,8 +5,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -15,15 +14,18 @@ from django.utils import timezone
 
 from django_sse.conf import get_settings
 from django_sse.models import Connection, DatabaseNow, Membership, Worker
-from django_sse.registry.bulk import upsert
-from django_sse.registry.entries import Batch, Outcome
-from django_sse.registry.presence import reconcile
+from django_sse.registry.bulk import delete, insert, upsert
+from django_sse.registry.entries import Batch, Outcome, PresenceChange
+from django_sse.registry.presence import departures, reconcile
+from django_sse.registry.samples import forget_samples, write_sample
 from django_sse.stores.database_calls import DatabaseCalls
 
 __all__ = ["Record", "renewal_seconds"]
 
 # SQLite takes 32,766 parameters, and PostgreSQL 65,535.
 _IDS_AT_ONCE = 10_000
+# Those that are too old need not be deleted each time: nobody reads them.
+_SAMPLES_UNTIL_FORGOTTEN = 8
 _CHANGING = ("events_sent", "bytes_sent", "queue_bytes", "is_lagging")
 
 
@@ -44,15 +46,19 @@ class Record:
 
     Attributes:
         is_written: Whether there is anything of this worker in the database.
+        worker_id: The primary key of its row.
     """
 
     def __init__(self, alias: str) -> None:
         self.is_written = False
+        self._samples = 0
         self._alias = alias
         self._calls = DatabaseCalls(alias)
-        self._worker_id = secrets.token_hex(8)
+        # Found out, and not handed over yet: a later statement of the same write may fail.
+        self._untold: list[PresenceChange] = []
+        self.worker_id = secrets.token_hex(8)
         self._worker = {
-            "id": self._worker_id,
+            "id": self.worker_id,
             "hostname": socket.gethostname()[:255],
             "pid": os.getpid(),
             "started_at": timezone.now(),
@@ -66,33 +72,45 @@ class Record:
             django.db.Error: If the database fails; then the batch is to be written again.
         """
         has_lapsed = False
-        if batch.is_renewal or batch.entries or batch.closed or batch.is_anew:
+        if batch.is_renewal or batch.has_rows:
             has_lapsed = self._renew(batch)
         closing = self._closing()
-        if batch.entries or batch.closed or batch.is_anew:
-            self._calls.write(lambda again: self._write_rows(batch, again))
         if batch.is_renewal:
             self._calls.write(lambda again: self._remove_expired())
-        presence = []
+            self._write_sample(batch.sample or {})
+        if batch.has_presence:
+            self._untold += departures(self._alias)
+        if batch.has_rows:
+            self._calls.write(lambda again: self._write_rows(batch, again))
         if batch.is_renewal or batch.has_presence:
-            presence = reconcile(self._alias)
+            self._untold += reconcile(self._alias)
+        presence, self._untold = self._untold, []
         return Outcome(closing, has_lapsed, presence)
 
     def leave(self) -> None:
         """Delete all that is of this worker; whom groups have lost, a living worker tells."""
-        self._calls.write(lambda again: self._delete_workers([self._worker_id]))
+        self._calls.write(lambda again: self._delete_workers([self.worker_id]))
         self.is_written = False
 
     def _renew(self, batch: Batch) -> bool:
         """Renew the lease; return whether it was over, and the rows are gone."""
-        renewed = {"lease_until": _lease_until(), "counters_json": json.dumps(batch.counters)}
+        renewed = {
+            "lease_until": _lease_until(),
+            "report_json": json.dumps(batch.report),
+        }
         if self._calls.write(lambda again: self._own_row().update(**renewed)):
             self.is_written = True
             return False
         row = Worker(**self._worker, **renewed)
-        self._calls.write(lambda again: row.save(using=self._alias, force_insert=True))
+        self._calls.write(lambda again: insert(self._alias, row))
         has_lapsed, self.is_written = self.is_written, True
         return has_lapsed
+
+    def _write_sample(self, figures: Mapping[str, float]) -> None:
+        write_sample(self._calls, self.worker_id, figures)
+        self._samples += 1
+        if self._samples % _SAMPLES_UNTIL_FORGOTTEN == 0:
+            forget_samples(self._calls)
 
     def _write_rows(self, batch: Batch, again: bool) -> None:
         entries, closed = batch.entries, [stream.id for stream in batch.closed]
@@ -100,18 +118,18 @@ class Record:
         stale = closed + [e.stream.id for e in regrouped if e.is_written or again]
         with transaction.atomic(using=self._alias):
             if batch.is_anew:
-                self._delete_connections([self._worker_id])
-            upsert(self._alias, [entry.to_row(self._worker_id) for entry in entries], _CHANGING)
+                self._delete_connections([self.worker_id])
+            upsert(self._alias, [entry.to_row(self.worker_id) for entry in entries], _CHANGING)
             for ids in _pieces(stale):
-                _delete(self._memberships().filter(connection__in=ids))
+                delete(self._memberships().filter(connection__in=ids))
             upsert(
-                self._alias, [row for e in regrouped for row in e.to_memberships(self._worker_id)]
+                self._alias, [row for e in regrouped for row in e.to_memberships(self.worker_id)]
             )
             for ids in _pieces(closed):
-                _delete(self._connections().filter(pk__in=ids))
+                delete(self._connections().filter(pk__in=ids))
 
     def _closing(self) -> list[tuple[str, str]]:
-        rows = self._connections().filter(worker=self._worker_id, closing__gt="")
+        rows = self._connections().filter(worker=self.worker_id, closing__gt="")
         return self._calls.read(lambda: list(rows.values_list("pk", "closing")))
 
     def _remove_expired(self) -> None:
@@ -124,17 +142,17 @@ class Record:
     def _delete_workers(self, ids: list[str]) -> None:
         with transaction.atomic(using=self._alias):
             self._delete_connections(ids)
-            _delete(self._workers().filter(pk__in=ids))
+            delete(self._workers().filter(pk__in=ids))
 
     def _delete_connections(self, worker_ids: list[str]) -> None:
-        _delete(self._memberships().filter(worker__in=worker_ids))
-        _delete(self._connections().filter(worker__in=worker_ids))
+        delete(self._memberships().filter(worker__in=worker_ids))
+        delete(self._connections().filter(worker__in=worker_ids))
 
     def _workers(self) -> "QuerySet[Worker]":
         return Worker.objects.using(self._alias)
 
     def _own_row(self) -> "QuerySet[Worker]":
-        return self._workers().filter(pk=self._worker_id)
+        return self._workers().filter(pk=self.worker_id)
 
     def _connections(self) -> "QuerySet[Connection]":
         return Connection.objects.using(self._alias)
@@ -150,8 +168,3 @@ def _lease_until() -> CombinedExpression:
 def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(ids), _IDS_AT_ONCE):
         yield ids[start : start + _IDS_AT_ONCE]
-
-
-def _delete(rows: "QuerySet[Any]") -> None:
-    # Nothing hangs on these rows but what is deleted before them: one statement.
-    rows.delete()

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import InterfaceError, OperationalError
 
-__all__ = ["DatabaseCalls"]
+__all__ = ["DatabaseCalls", "is_in_test_case"]
 
 _T = TypeVar("_T")
 
@@ -62,7 +62,7 @@ class DatabaseCalls:
             django.db.Error: If the database is down, or refuses.
         """
         connection = self._connection()
-        if _is_in_test_case(connection):
+        if is_in_test_case(self.alias):
             # All of the test is to be undone, and another connection would not see its rows.
             with transaction.atomic(using=self.alias):
                 return call(False)
@@ -118,9 +118,9 @@ class DatabaseCalls:
         raise AssertionError("unreachable")
 
 
-def _is_in_test_case(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether all that is done is part of the transaction of a Django TestCase."""
-    blocks = connection.atomic_blocks
+def is_in_test_case(alias: str) -> bool:
+    """Tell whether all that is done here is part of the transaction of a Django TestCase."""
+    blocks = connections[alias].atomic_blocks
     # As Django's own atomic(durable=True) tells.
     return bool(blocks) and getattr(blocks[0], "_from_testcase", False)
 

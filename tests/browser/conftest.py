@@ -146,13 +146,24 @@ def server_kind() -> str:
 
 
 @pytest.fixture
+def is_debug() -> bool:
+    """Whether pages load the modules as they are written, and not what is built from them."""
+    return False
+
+
+@pytest.fixture
 async def site(
-    site_settings: dict[str, Any], _publisher: Server, server_kind: str, tmp_path: Path
+    site_settings: dict[str, Any],
+    _publisher: Server,
+    server_kind: str,
+    is_debug: bool,
+    tmp_path: Path,
 ) -> AsyncIterator[RowsSite]:
     """The site of rows, with a server and a group of the test's own."""
     await _publisher.ready()
     group = secrets.token_hex(4)
-    site = RowsSite(tmp_path, _publisher, kind=server_kind, group=group, settings=site_settings)
+    settings = {**site_settings, "DEBUG": is_debug}
+    site = RowsSite(tmp_path, _publisher, kind=server_kind, group=group, settings=settings)
     await site.start()
     yield site
     site.stop()

@@ -89,7 +89,8 @@ class Visitors:
         return page
 
     def _note(self, said: ConsoleMessage) -> None:
-        if said.type == "error":
+        # What a test itself has evaluated, as axe, comes from no address.
+        if said.type == "error" and said.location["url"]:
             self.errors.append(said.text)
 
     def forgive_network_errors(self) -> None:

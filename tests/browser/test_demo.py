@@ -127,7 +127,9 @@ async def test_long_words_stay_on_a_narrow_screen(demo, visitors):
     await order.get_by_role("button", name="Save", exact=True).click()
     await order.wait_for_url("**/admin/orders/order/")
     apps = ("metrics", "builds", "board", "inbox", "inbox/staff", "orders", "broadcast")
-    for path in ("", *(f"{app}/" for app in apps)):
+    [link] = await order.get_by_role("link", name="n" * 12).and_(order.locator("th a")).all()
+    pk = re.sub(r"\D", "", await link.get_attribute("href") or "")
+    for path in ("", *(f"{app}/" for app in apps), f"orders/{pk}/"):
         page = await visitors.live(f"{demo.url}/{path}", of=ADMIN[0])
         await page.set_viewport_size({"width": 390, "height": 800})
         root = "document.documentElement"

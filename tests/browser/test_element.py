@@ -18,6 +18,35 @@ async def page(site: RowsSite, visitors: Visitors) -> Page:
     return await visitors.page("about:blank")
 
 
+#: What an element is asked for, and which file it takes: as it is written, and as it is built.
+FILES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "native": ({}, "connection.js", ""),
+    "shared": ({"shared": 1}, "shared-connection.js", "shared-connection.min.js"),
+    "fetch": ({"transport": "fetch"}, "fetch-source.js", "fetch-source.min.js"),
+}
+
+
+@pytest.mark.parametrize("is_debug", [True, False], ids=["written", "built"])
+@pytest.mark.parametrize("means", FILES)
+async def test_page_is_live_by_the_files_of_its_mode(
+    site: RowsSite, page: Page, is_debug: bool, means: str
+) -> None:
+    """The modules one by one with DEBUG; else what is built, of which all other tests are."""
+    query, written, built = FILES[means]
+    loaded: list[str] = []
+    page.on("request", lambda request: loaded.append(request.url.rpartition("/")[2]))
+    await page.goto(site.page_url(**query))
+    await is_state(page, "open")
+    await site.add()
+    await site.is_shown(page)
+    scripts = {name for name in loaded if name.endswith(".js")}
+    if is_debug:
+        assert {"event-source.js", written} < scripts
+        assert not any(name.endswith(".min.js") for name in scripts)
+    else:
+        assert scripts == {"event-source.min.js", built} - {""}
+
+
 async def loading_late(site: RowsSite, page: Page, query: dict[str, Any]) -> None:
     """Open a page of five rows, and publish five more before its script is there."""
 
@@ -26,7 +55,7 @@ async def loading_late(site: RowsSite, page: Page, query: dict[str, Any]) -> Non
         await route.continue_()
 
     await site.add()
-    await page.route("**/event-source.js", publish_before)
+    await page.route("**/event-source.min.js", publish_before)
     await page.goto(site.page_url(**query))
 
 
@@ -129,6 +158,29 @@ async def test_page_does_not_come_back_after_a_204(
     await page.clock.run_for(600_000)
     assert hearing.requests == asked
     visitors.forgive_network_errors()
+
+
+@pytest.mark.parametrize("query", [{}, {"shared": 1}, {"transport": "fetch"}], ids=str)
+async def test_page_gives_up_where_its_stream_leads_to_a_page(
+    site: RowsSite, page: Page, visitors: Visitors, query: dict[str, Any]
+) -> None:
+    """As whoever has been logged out is led to log in: the third answer in a row is enough."""
+    await page.add_init_script(
+        """
+        addEventListener("error", ({ target, detail }) => {
+            target.title += `${detail.status} ${detail.willRetry}, `;
+        }, true);
+        """
+    )
+    await site.server.get(f"/make-private/{site.group}/")
+    await page.goto(site.page_url(**query))
+    # Of an element that has not begun the state is the same, so that comes second.
+    said = "302 true, 302 true, 302 false, "
+    await expect(page.locator("event-source")).to_have_attribute("title", said)
+    await is_state(page, "closed")
+    # Chromium says of its EventSource that it was given no stream.
+    assert all("MIME type" in error for error in visitors.errors)
+    visitors.errors.clear()
 
 
 async def test_element_renews_its_token_before_it_expires(

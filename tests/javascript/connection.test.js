@@ -284,6 +284,72 @@ for (const status of [200, 408, 425, 429, 500, 502, 503, 504]) {
   });
 }
 
+/** Let the source fail *count* times in a row; each time the question is answered by *answer*. */
+async function failing(count, answer) {
+  for (let time = 0; time < count; time += 1) {
+    last().fails();
+    await answer();
+    await pass(time < count - 1 ? 30 : 0);
+  }
+}
+
+test("a URL that leads to a page, as to log in, ends it at the third attempt", async () => {
+  connect();
+  await failing(2, () => browser.server.redirects());
+  assert.equal(connection.state, "reconnecting");
+  assert.deepEqual(errors, Array(2).fill({ status: 302, willRetry: true }));
+  await pass(30);
+  await failing(1, () => browser.server.redirects());
+  assert.equal(connection.state, "closed");
+  assert.deepEqual(errors[2], { status: 302, willRetry: false });
+  await assertQuiet();
+});
+
+for (const [what, happen] of Object.entries({
+  success: () => last().opens().beats(),
+  "another failure": () => failing(1, () => browser.server.answers(502)),
+})) {
+  test(`such attempts are counted anew after ${what}`, async () => {
+    connect();
+    await failing(2, () => browser.server.redirects());
+    await pass(30);
+    await happen();
+    await pass(30);
+    await failing(2, () => browser.server.redirects());
+    assert.equal(connection.state, "reconnecting");
+    await pass(30);
+    await failing(1, () => browser.server.redirects());
+    assert.equal(connection.state, "closed");
+  });
+}
+
+test("a page to log in that is still there when it is opened again ends it at once", async () => {
+  connect();
+  await failing(3, () => browser.server.redirects());
+  connection.open();
+  await failing(1, () => browser.server.redirects());
+  assert.equal(connection.state, "closed");
+});
+
+for (const [what, answer] of Object.entries({
+  "a stream": () => browser.server.redirects("", { type: "text/event-stream; charset=utf-8" }),
+  "a server that is down": () => browser.server.redirects("", { status: 503 }),
+  "no page, but is one": () => browser.server.answers(200, "<p>Back soon.</p>"),
+})) {
+  test(`a URL that leads to ${what} is asked on`, async () => {
+    connect();
+    await failing(6, answer);
+    assert.equal(connection.state, "reconnecting");
+    assert.ok(errors.every(({ willRetry }) => willRetry));
+  });
+}
+
+test("a URL that leads to a refusal ends it at once", async () => {
+  connect().fails();
+  await browser.server.redirects("Log in", { status: 401 });
+  assert.deepEqual(errors, [{ status: 401, willRetry: false }]);
+});
+
 test("without an answer it goes on, after waits that double, and begin anew in the end", async () => {
   connect();
   const times = [];

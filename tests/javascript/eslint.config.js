@@ -19,7 +19,7 @@ const rules = {
 const languageOptions = { ecmaVersion: 2022, sourceType: "module" };
 
 export default [
-  { ignores: ["**/vendor/", "**/node_modules/"] },
+  { ignores: ["**/vendor/", "**/node_modules/", "**/*.min.js"] },
   js.configs.recommended,
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   {

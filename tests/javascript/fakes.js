@@ -106,9 +106,11 @@ export class FakeServer {
     await settled();
   }
 
-  /** Send the last request elsewhere, to a page that answers 200. */
-  async redirects(body) {
-    const response = Response.json(body);
+  /** Send the last request elsewhere, to what answers so, by default a page to log in. */
+  async redirects(body = "Log in", { status = 200, type = "text/html" } = {}) {
+    const isText = typeof body === "string";
+    const init = { status, headers: { "Content-Type": type } };
+    const response = isText ? new Response(body, init) : Response.json(body);
     Object.defineProperty(response, "redirected", { value: true });
     this.last.resolve(response);
     await settled();

@@ -162,6 +162,20 @@ for (const [status, type] of [
   });
 }
 
+test("an answer that comes from elsewhere, and is no stream, is a failure with status 302", async () => {
+  const { calls } = open();
+  (await requests.next()).response.writeHead(303, { Location: "/login/" }).end();
+  (await requests.next()).response.writeHead(200, { "Content-Type": "text/html" }).end("Log in");
+  assert.deepEqual(await calls.next(), { failed: 302 });
+});
+
+test("a stream that comes from elsewhere is one", async () => {
+  const { calls } = open();
+  (await requests.next()).response.writeHead(307, { Location: "/new/" }).end();
+  (await requests.next()).response.writeHead(200, STREAM).end("data: 1\n\n");
+  assert.equal(await calls.next(), "open");
+});
+
 test("no answer at all is a failure with status 0", async () => {
   const { calls } = open();
   (await requests.next()).response.destroy();

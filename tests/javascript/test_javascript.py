@@ -1,9 +1,10 @@
-"""The package's JavaScript: its tests by Node.js, its types, its style and its size."""
+"""The package's JavaScript: its tests by Node.js, its types, its style, and what is built."""
 
 import gzip
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,15 @@ SCRIPTS = ROOT / "django_sse" / "static" / "django_sse"
 REFERENCE = "reference/event-source-element.md"
 TESTS = sorted(path.name for path in HERE.glob("*.test.js"))
 
-#: What a page may load for the element: made small by a bundler, and compressed.
-MAX_BYTES = 6_000
-#: Modules that come when they are asked for.
-ON_DEMAND = ("./fetch-source.js", "./shared-connection.js")
+#: What pages load in production, and the most bytes that each may have when it is compressed.
+BUILT = {
+    "event-source.min.js": 6_000,
+    "shared-connection.min.js": 2_500,
+    "fetch-source.min.js": 2_600,
+    "admin/dashboard.min.js": 3_000,
+}
+#: What the element imports when it is asked to.
+ON_DEMAND = {"shared-connection.min.js", "fetch-source.min.js"}
 TIMEOUT_SECONDS = 300
 
 pytestmark = pytest.mark.node
@@ -72,18 +78,56 @@ def test_the_style_is_kept() -> None:
     run(eslint, "--config", config, str(SCRIPTS), str(HERE), folder=ROOT)
 
 
-def test_the_element_is_small() -> None:
-    """Without what is loaded on demand, as one file that a bundler has made."""
-    options = ["--bundle", "--format=esm", "--minify", "--log-level=error"]
-    options += [f"--external:{name}" for name in ON_DEMAND]
-    bundle = run(tool("esbuild"), str(SCRIPTS / "event-source.js"), *options)
-    assert len(gzip.compress(bundle.encode(), 9)) <= MAX_BYTES
+def built_in(folder: Path) -> set[str]:
+    """Return the names of the built files in *folder*; what is of others is in vendor/."""
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.min.js")}
+    return {name for name in names if not name.startswith("vendor/")}
+
+
+def test_what_is_built_is_what_is_shipped(tmp_path: Path) -> None:
+    """Byte for byte: whoever changes a module builds anew, and commits that too."""
+    require_modules(HERE)
+    run(require_node(), "build.js", str(tmp_path))
+    assert built_in(tmp_path) == built_in(SCRIPTS) == set(BUILT)
+    for name in BUILT:
+        if (tmp_path / name).read_bytes() != (SCRIPTS / name).read_bytes():
+            pytest.fail(f"{name} is not built from the modules: run `make client`", pytrace=False)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_what_is_built_is_small(name: str) -> None:
+    """What every page loads has less than 6 kB; the rest comes when it is asked for."""
+    assert len(gzip.compress((SCRIPTS / name).read_bytes(), 9)) <= BUILT[name]
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_what_is_built_is_one_file(name: str) -> None:
+    """It imports nothing but on demand, and names no source map, which is not shipped."""
+    text = (SCRIPTS / name).read_text()
+    assert re.search(r"\b(import|from)\s*[\"'{*]|\bimport\s+\w", text) is None
+    assert "sourceMappingURL" not in text
+    found = set(re.findall(r"import\(\"\./(.+?)\"\)", text))
+    assert found == (ON_DEMAND if name == "event-source.min.js" else set())
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_what_is_built_says_whose_it_is(name: str) -> None:
+    """The package with its version and licence, and those of others whose code is inside."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    first, *others = re.findall(r"^/\*! (.+) \*/$", (SCRIPTS / name).read_text(), re.MULTILINE)
+    assert first == f"{project['name']} {project['version']}, {project['license']}"
+    if name == "fetch-source.min.js":
+        [other] = others
+        assert re.match(r"eventsource-parser \d[\d.]+, https://\S+, MIT .+ Copyright \(c\)", other)
+    else:
+        assert others == []
 
 
 def test_nothing_runs_at_import_but_the_definition() -> None:
     """A module may be loaded where there is no document: no global of a browser's is touched."""
     names = [path.name for path in SCRIPTS.glob("*.js")]
-    free = sorted(set(names) - {"attributes.js", "element.js", "event-source.js"})
+    elements = {"attributes.js", "element.js", "event-source.js", "event-source.min.js"}
+    free = sorted(set(names) - elements)
     imports = "".join(f"import {str(SCRIPTS / name)!r};\n" for name in free)
     run(require_node(), "--input-type=module", "--eval", imports)
 

@@ -21,3 +21,16 @@ def test_eventsource_parser_is_that_of_npm() -> None:
     assert re.match(rf"// eventsource-parser {re.escape(about['version'])}, \S+, MIT ", lines[0])
     licence = (VENDOR / "eventsource-parser.LICENSE").read_text()
     assert licence == (package / "LICENSE").read_text()
+
+
+def test_uplot_is_that_of_npm() -> None:
+    """The files are the package's; one beside them names version, address and licence."""
+    package = require_modules(ROOT / "tests" / "javascript") / "uplot"
+    about = json.loads((package / "package.json").read_text())
+    for name in ("uPlot.iife.min.js", "uPlot.min.css"):
+        assert (VENDOR / "uplot" / name).read_bytes() == (package / "dist" / name).read_bytes()
+        assert b"sourceMappingURL" not in (VENDOR / "uplot" / name).read_bytes()
+    licence = (VENDOR / "uplot" / "LICENSE").read_bytes()
+    assert licence == (package / "LICENSE").read_bytes()
+    named = (VENDOR / "uplot" / "VERSION").read_text()
+    assert re.match(rf"uplot {re.escape(about['version'])}, \S+, MIT ", named)

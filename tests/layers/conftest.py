@@ -14,7 +14,8 @@ from django_sse import EventStream, event_stream, layer_link
 from django_sse import hub as hub_module
 from django_sse.asgi import get_asgi_application
 from django_sse.groups import layer_group
-from tests.clients import TIMEOUT, AsgiClient, Exchange, until
+from django_sse.testing import ReceivedStream, StreamClient
+from tests.clients import TIMEOUT, until
 from tests.services import require_redis
 from tests.settings import channel_layer
 
@@ -22,7 +23,7 @@ __all__ = ["OpenStream", "Place"]
 
 RETRY = b"retry: 3000\n\n"
 
-OpenStream = Callable[..., Awaitable[Exchange]]
+OpenStream = Callable[..., Awaitable[ReceivedStream]]
 
 
 class Place:
@@ -117,8 +118,8 @@ async def grouped(request: HttpRequest, stream: EventStream) -> None:
     """Stream the groups that the query names."""
 
 
-def _opener(client: AsgiClient) -> OpenStream:
-    async def open_stream(*groups: str) -> Exchange:
+def _opener(client: StreamClient) -> OpenStream:
+    async def open_stream(*groups: str) -> ReceivedStream:
         query = urlencode([("group", group) for group in groups])
         exchange = await client.open(f"/grouped/?{query}")
         assert await exchange.next_frame() == RETRY
@@ -128,7 +129,7 @@ def _opener(client: AsgiClient) -> OpenStream:
 
 
 @pytest.fixture
-def open_stream(make_layer: Any, asgi: AsgiClient, route: Any) -> OpenStream:
+def open_stream(make_layer: Any, asgi: StreamClient, route: Any) -> OpenStream:
     """Return a function that opens a stream of some groups, under each entry."""
     route("grouped/", grouped)
     return _opener(asgi)
@@ -138,6 +139,6 @@ def open_stream(make_layer: Any, asgi: AsgiClient, route: Any) -> OpenStream:
 async def open_own(make_layer: Any, route: Any) -> AsyncIterator[OpenStream]:
     """Return the same for the package's own entry alone: where the entry makes no difference."""
     route("grouped/", grouped)
-    client = AsgiClient(get_asgi_application())
+    client = StreamClient(get_asgi_application(), timeout=TIMEOUT)
     yield _opener(client)
     await client.close()

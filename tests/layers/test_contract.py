@@ -19,19 +19,20 @@ from django_sse import (
 )
 from django_sse.groups import layer_group
 from django_sse.metrics import metrics
-from tests.clients import TIMEOUT, AsgiClient, Exchange
+from django_sse.testing import ReceivedStream, StreamClient
+from tests.clients import TIMEOUT
 from tests.layers.conftest import OpenStream, Place
 
 #: As many as a layer with the capacity of 100 takes before they are read.
 WINDOW = 50
 
 
-async def read(exchange: Exchange, count: int) -> list[str]:
+async def read(exchange: ReceivedStream, count: int) -> list[str]:
     """Return the data of the next *count* events."""
     return [(await exchange.next_event()).data for _ in range(count)]
 
 
-async def publish_and_read(exchanges: list[Exchange], group: str, count: int) -> None:
+async def publish_and_read(exchanges: list[ReceivedStream], group: str, count: int) -> None:
     """Publish 0, 1, … to *group*, and see them arrive in every one of *exchanges*."""
     for first in range(0, count, WINDOW):
         numbers = range(first, min(first + WINDOW, count))
@@ -69,7 +70,7 @@ async def test_event_reaches_the_streams_of_its_group_only(
 
 
 async def test_leaving_a_group_stops_its_events(
-    layer: Place, asgi: AsgiClient, route: Any, no_linger: None
+    layer: Place, asgi: StreamClient, route: Any, no_linger: None
 ) -> None:
     """The stream gets no more of it, and the layer's group is left."""
     streams: list[EventStream] = []
@@ -171,7 +172,7 @@ async def test_event_published_right_after_subscribe_arrives(
 
 
 async def test_event_published_by_the_handler_that_subscribed_arrives(
-    layer: Place, asgi: AsgiClient, route: Any
+    layer: Place, asgi: StreamClient, route: Any
 ) -> None:
     """A stream's own subscribe() makes the same promise."""
 
@@ -255,9 +256,16 @@ async def test_subscribe_in_code(layer: Place) -> None:
 
 
 async def test_many_streams_that_leave_at_once(
-    layer: Place, open_own: OpenStream, no_linger: None, caplog: pytest.LogCaptureFixture
+    layer: Place,
+    open_own: OpenStream,
+    no_linger: None,
+    caplog: pytest.LogCaptureFixture,
+    settings: Any,
 ) -> None:
     """More groups than a Redis pool has connections are left, and nothing fails or is logged."""
+    # To join them all takes a while on a busy machine: none is to be turned away for that.
+    given = getattr(settings, "DJANGO_SSE", {})
+    settings.DJANGO_SSE = {**given, "CHANNEL_LAYER_TIMEOUT_SECONDS": 60}
     count = 150
     exchanges = await asyncio.gather(*[open_own(f"own.{n}") for n in range(count)])
     await asyncio.gather(*[exchange.disconnected() for exchange in exchanges])

@@ -9,8 +9,9 @@ from django.http import Http404, HttpRequest
 from django_sse import EventStream, LiveQuerySetView, apublish, event_stream, subscribe_queryset
 from django_sse.hub import get_hub
 from django_sse.live_querysets.live_query import _queries
+from django_sse.testing import ReceivedStream
 from django_sse.threads import BorrowingExecutor
-from tests.clients import Exchange, until
+from tests.clients import until
 from tests.live_querysets.reading import named, rooms
 from tests.models import Room
 
@@ -37,7 +38,7 @@ class RoomsOfNameAsync(LiveQuerySetView):
         return named(self.kwargs["name"]).filter(slug__gt=room.slug)
 
 
-async def events(exchange: Exchange, count: int) -> list[Any]:
+async def events(exchange: ReceivedStream, count: int) -> list[Any]:
     """Return the type and the slug, or other data, of the next events."""
     found = [await exchange.next_event() for _ in range(count)]
     return [(event.event, event.json().get("slug", event.json())) for event in found]

@@ -9,6 +9,7 @@ from django.db import connections, transaction
 
 from tests.model_publishing.told import changes
 from tests.models import Account, ExportOrder, Line, Order, Tag
+from tests.settings import database
 
 OPEN = {"status": "open"}
 PAID = {"status": "paid"}
@@ -21,7 +22,9 @@ def _databases(tmp_path: Path, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         for alias in aliases:
             path = str(tmp_path / f"{alias}.sqlite3")
-            connections.settings[alias] = {**connections.settings["default"], "NAME": path}
+            # Files, whatever the database of the other tests is.
+            own = database("sqlite", path)
+            connections.settings[alias] = {**connections.settings["default"], **own}
             with connections[alias].schema_editor() as editor:
                 for model in (Account, Tag, Order, ExportOrder, Line):
                     editor.create_model(model)

@@ -2,15 +2,13 @@
 
 import base64
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import pytest
-
-from tests.services import require_node, require_program
+from tests.npm import require_modules
+from tests.services import require_node
 
 __all__ = ["NodeParser", "Parsed"]
 
@@ -34,7 +32,7 @@ class NodeParser:
 
     def __enter__(self) -> Self:
         node = require_node()
-        _install(require_program("npm"))
+        require_modules(_FOLDER)
         self._process = subprocess.Popen(
             [node, "parse.mjs"], cwd=_FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -59,19 +57,3 @@ class NodeParser:
         return Parsed(
             [tuple(event) for event in answer["events"]], answer["retries"], answer["comments"]
         )
-
-
-def _install(npm: str) -> None:
-    """Have the package of package.json; what is there already is kept."""
-    if (_FOLDER / "node_modules" / "eventsource-parser").is_dir():
-        return
-    done = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "--silent"],
-        cwd=_FOLDER,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        problem = f"npm could not install eventsource-parser: {done.stdout.strip()}"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(problem)

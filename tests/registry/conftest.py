@@ -13,9 +13,8 @@ from django_sse import EventStream, aconnections
 from django_sse.connections import Connections
 from django_sse.hub import get_hub
 from django_sse.lifetime import make_lifetime
-from django_sse.testing import areset
+from django_sse.testing import ReceivedStream, StreamClient, areset
 from django_sse.visitors import Visitor
-from tests.clients import AsgiClient, Exchange
 from tests.servers.waiting import eventually
 from tests.stores.databases import use_database
 
@@ -35,6 +34,12 @@ def database(request: pytest.FixtureRequest, settings: Any) -> str:
     return _use(request.param, request, settings)
 
 
+@pytest.fixture(params=KINDS[1:])
+def server_database(request: pytest.FixtureRequest, settings: Any) -> str:
+    """The alias of a database of each kind whose transactions do not hold up each other."""
+    return _use(request.param, request, settings)
+
+
 @pytest.fixture
 def sqlite_database(request: pytest.FixtureRequest, settings: Any) -> str:
     """The alias of a SQLite database, for what does not depend on the kind."""
@@ -51,6 +56,13 @@ def _use(kind: str, request: pytest.FixtureRequest, settings: Any) -> str:
 async def alias(database: str) -> AsyncIterator[str]:
     """The same alias. At the test's end its streams end while the database is there."""
     yield database
+    await areset()
+
+
+@pytest.fixture
+async def server_alias(server_database: str) -> AsyncIterator[str]:
+    """The same, for those of servers."""
+    yield server_database
     await areset()
 
 
@@ -79,14 +91,14 @@ def seen() -> Seen:
     return wait
 
 
-Opened = Callable[..., Awaitable[Exchange]]
+Opened = Callable[..., Awaitable[ReceivedStream]]
 
 
 @pytest.fixture
-def open_at(asgi: AsgiClient) -> Opened:
+def open_at(asgi: StreamClient) -> Opened:
     """Return a function that opens a stream, and reads its first frame."""
 
-    async def open_stream(path: str) -> Exchange:
+    async def open_stream(path: str) -> ReceivedStream:
         exchange = await asgi.open(path)
         await exchange.next_frame()
         return exchange

@@ -8,21 +8,22 @@ from django.contrib.auth.models import User
 from django_sse import EventStream, EventStreamResponse, event_stream
 from django_sse.hub import get_hub
 from django_sse.metrics import metrics
-from tests.clients import AsgiClient, until
+from django_sse.testing import StreamClient
+from tests.clients import until
 
 
 @event_stream(groups="room")
 async def room(request: Any, stream: EventStream) -> None: ...
 
 
-async def is_busy(asgi: AsgiClient, path: str) -> bool:
+async def is_busy(asgi: StreamClient, path: str) -> bool:
     exchange = await asgi.open(path)
     first = await exchange.next_frame()
     assert exchange.status == 200
     return first != b"retry: 3000\n\n"
 
 
-async def test_cap_of_an_address(asgi: AsgiClient, route: Any, settings: Any) -> None:
+async def test_cap_of_an_address(asgi: StreamClient, route: Any, settings: Any) -> None:
     """The third stream from one address is sent away, until one of the others has ended."""
     settings.DJANGO_SSE = {"MAX_CONNECTIONS_PER_ADDRESS": 2}
     route("room/", room)
@@ -36,7 +37,9 @@ async def test_cap_of_an_address(asgi: AsgiClient, route: Any, settings: Any) ->
     assert not await is_busy(asgi, "/room/")
 
 
-async def test_cap_is_taken_before_the_groups(asgi: AsgiClient, route: Any, settings: Any) -> None:
+async def test_cap_is_taken_before_the_groups(
+    asgi: StreamClient, route: Any, settings: Any
+) -> None:
     """A client that opens streams without end makes no subscription beyond it."""
     settings.DJANGO_SSE = {"MAX_CONNECTIONS_PER_ADDRESS": 1}
     route("room/", room)
@@ -47,7 +50,7 @@ async def test_cap_is_taken_before_the_groups(asgi: AsgiClient, route: Any, sett
 
 
 async def test_cap_of_a_user(
-    asgi: AsgiClient, route: Any, settings: Any, log_in: Any, sync: Any, transactional_db: None
+    asgi: StreamClient, route: Any, settings: Any, log_in: Any, sync: Any, transactional_db: None
 ) -> None:
     """It counts the streams of one user, in whatever browser, and not those of guests."""
     settings.DJANGO_SSE = {"MAX_CONNECTIONS_PER_USER": 1}
@@ -65,7 +68,7 @@ async def test_cap_of_a_user(
     assert not await is_busy(asgi, "/room/")
 
 
-async def test_cap_of_a_response(asgi: AsgiClient, route: Any, settings: Any) -> None:
+async def test_cap_of_a_response(asgi: StreamClient, route: Any, settings: Any) -> None:
     """An EventStreamResponse of any view counts, and is refused, as well."""
     settings.DJANGO_SSE = {"MAX_CONNECTIONS_PER_ADDRESS": 1}
 
@@ -83,7 +86,7 @@ async def test_cap_of_a_response(asgi: AsgiClient, route: Any, settings: Any) ->
 
 @pytest.mark.parametrize("address", [None, ""])
 async def test_client_without_an_address(
-    address: Any, asgi: AsgiClient, route: Any, settings: Any, monkeypatch: Any
+    address: Any, asgi: StreamClient, route: Any, settings: Any, monkeypatch: Any
 ) -> None:
     """On a unix socket there is none: its clients are not taken for one."""
     settings.DJANGO_SSE = {"MAX_CONNECTIONS_PER_ADDRESS": 1}

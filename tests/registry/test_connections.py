@@ -96,14 +96,23 @@ async def test_burst_of_five_thousand_makes_a_dozen_statements(
     """However many streams open, they are written together, by statements of many rows."""
     streams = await open_many(5000, "room", "other")
     await until_written(alias, 5000)
-    written = [sql for sql in statements if not sql.startswith("SELECT COUNT")]
-    assert len(written) <= 12, [sql[:80] for sql in written]
+    made = made_by_burst(statements)
+    assert len(made) <= 12, [sql[:80] for sql in made]
     del statements[:]
     for stream in streams:
         stream.end(CloseReason.CLIENT)
     await until_written(alias, 0)
-    written = [sql for sql in statements if not sql.startswith("SELECT COUNT")]
-    assert len(written) <= 12, [sql[:80] for sql in written]
+    made = made_by_burst(statements)
+    assert len(made) <= 12, [sql[:80] for sql in made]
+
+
+def made_by_burst(statements: list[str]) -> list[str]:
+    """Return *statements* without this test's own, and what is asked every other second."""
+    asked = (
+        "SELECT COUNT",
+        'SELECT "django_sse_connection"."id" AS "pk", "django_sse_connection"',
+    )
+    return [sql for sql in statements if not sql.replace("`", '"').startswith(asked)]
 
 
 async def until_written(alias: str, count: int) -> None:

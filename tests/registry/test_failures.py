@@ -1,5 +1,6 @@
 """A database that is missing, broken or away: streams go on, and it is told once."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,10 +28,12 @@ def impatient(monkeypatch: Any) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_streams_go_on_without_the_tables(
-    sqlite_database: str, settings: Any, caplog: Any
+    sqlite_database: str, settings: Any, caplog: Any, tmp_path: Path
 ) -> None:
     """A project that has not migrated has its streams, one line in its log, and a count."""
-    databases.settings["empty"] = {**databases.settings[sqlite_database], "NAME": ":memory:"}
+    # Not in memory: Django never closes the connection to that, and its thread may end.
+    name = str(tmp_path / "empty.sqlite3")
+    databases.settings["empty"] = {**databases.settings[sqlite_database], "NAME": name}
     settings.DJANGO_SSE = {**settings.DJANGO_SSE, "REGISTRY": "empty"}
     try:
         [stream, ended] = await open_many(2, "room")

@@ -1,16 +1,21 @@
 """Who is in a group, and what it is told of who comes and goes."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 
 from django_sse import EventStream, EventStreamView, aconnections, event_stream, subscribe
 from django_sse.models import Membership, PresentUser
 from django_sse.reasons import CloseReason
 from django_sse.registry.presence import reconcile
+from django_sse.registry.record import Record
+from django_sse.stores.database_reading import group_key
+from django_sse.testing import StreamClient
 from django_sse.visitors import Visitor
-from tests.clients import AsgiClient
+from tests.clients import TIMEOUT
 from tests.registry.conftest import Seen, open_many
 from tests.registry.test_connections import add_dead_worker
 
@@ -82,6 +87,65 @@ async def test_users_of_a_killed_worker_have_left(alias: str, in_thread: Any) ->
         assert (event.event, event.data) == ("user_left", {"user": "7"})
 
 
+@pytest.mark.parametrize("ended", ["in order", "killed"])
+async def test_user_who_comes_back_to_another_worker_is_told_again(
+    ended: str, alias: str, in_thread: Any
+) -> None:
+    """
+    A page that asked in between has not seen them, and must be told.
+
+    Their worker has ended, so that connections() is without them. They come back before anybody
+    has looked whom the group has lost.
+    """
+
+    def end_worker() -> None:
+        PresentUser(group_key=group_key("room"), group_json='"room"', user_id="1").save(
+            using=alias
+        )
+        if ended == "killed":
+            add_dead_worker(alias)
+            Membership.objects.using(alias).update(
+                present_user_id="1", group_key=group_key("room"), group_json='"room"'
+            )
+
+    await in_thread(end_worker)
+    assert (await aconnections(group="room")).users == ()
+    async with subscribe("room") as events:
+        await open_present(ADA, "room")
+        async with asyncio.timeout(TIMEOUT):
+            told = [await anext(events), await anext(events)]
+    assert [(event.event, event.data) for event in told] == [
+        ("user_left", {"user": "1"}),
+        ("user_joined", {"user": "1"}),
+    ]
+
+
+async def test_departure_is_told_though_the_rows_could_not_be_written(
+    sqlite_alias: str, in_thread: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the group has lost is known only once: it is kept until the registry is written."""
+    fails = iter([OperationalError("away")])
+    write_rows = Record._write_rows
+
+    def fail_first(self: Record, *args: Any) -> None:
+        for error in fails:
+            raise error
+        write_rows(self, *args)
+
+    monkeypatch.setattr(Record, "_write_rows", fail_first)
+    row = PresentUser(group_key=group_key("room"), group_json='"room"', user_id="1")
+    await in_thread(lambda: row.save(using=sqlite_alias))
+    async with subscribe("room") as events:
+        await open_present(BEN, "room")
+        async with asyncio.timeout(TIMEOUT):
+            told = [await anext(events), await anext(events)]
+    assert [(event.event, event.data) for event in told] == [
+        ("user_left", {"user": "1"}),
+        ("user_joined", {"user": "2"}),
+    ]
+    assert next(fails, None) is None
+
+
 def test_two_workers_tell_of_each_change_once(database: str) -> None:
     """Both find it, and one of them has it."""
     Membership.objects.using(database).create(
@@ -95,7 +159,7 @@ def test_two_workers_tell_of_each_change_once(database: str) -> None:
 
 
 async def test_options_ask_for_presence(
-    sqlite_alias: str, route: Any, seen: Seen, in_thread: Any, asgi: AsgiClient
+    sqlite_alias: str, route: Any, seen: Seen, in_thread: Any, asgi: StreamClient
 ) -> None:
     """A decorator, a class and subscribe() each let their groups be told."""
 

@@ -4,23 +4,29 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.http import HttpResponse
 from django.test import Client as DjangoClient
 
 from django_sse import EventStream, event_stream
 from django_sse.hub import get_hub
 from django_sse.metrics import metrics
 from django_sse.reasons import CloseReason
-from django_sse.rights import look
-from django_sse.visitors import Visitor, visitor_of
-from tests.clients import AsgiClient
+from django_sse.testing import StreamClient
 from tests.registry.conftest import open_many
 from tests.servers.waiting import eventually
 
 pytestmark = [pytest.mark.registry, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: Any) -> None:
+    """Look at users at each tick."""
+    monkeypatch.setattr("django_sse.supervision._LOOK_SECONDS", 0.1)
+
 
 LoggedIn = Callable[[str], Awaitable[EventStream]]
 
@@ -32,7 +38,7 @@ def _with_and_without(request: pytest.FixtureRequest, settings: Any) -> None:
 
 @pytest.fixture
 async def logged_in(
-    transactional_db: None, asgi: AsgiClient, route: Any, log_in: Any, sync: Any
+    transactional_db: None, asgi: StreamClient, route: Any, log_in: Any, sync: Any
 ) -> LoggedIn:
     """Return a function that makes a user, logs them in, and opens a stream of theirs."""
     streams: list[EventStream] = []
@@ -53,6 +59,12 @@ async def logged_in(
     return open_stream
 
 
+async def looked_at(count: int) -> None:
+    """Wait until so many users have been looked at for the first time."""
+    observer: Any = get_hub().observer
+    await eventually(lambda: len(observer._supervision._known) == count)
+
+
 async def ended(stream: EventStream) -> None:
     await eventually(lambda: stream.reason)
     assert stream.reason is CloseReason.LOGGED_OUT
@@ -68,7 +80,7 @@ def without_orders(monkeypatch: Any) -> None:
 @pytest.fixture
 def without_looks(monkeypatch: Any) -> None:
     """Let nobody be looked at: only a signal ends streams."""
-    monkeypatch.setattr("django_sse.supervision.look", lambda new, known: (set(), {}))
+    monkeypatch.setattr("django_sse.supervision.look", lambda visitors, tell: (set(), {}))
 
 
 def log_out(stream: EventStream) -> None:
@@ -116,11 +128,42 @@ async def test_look_ends_what_no_order_has_reached(
 ) -> None:
     """A lossy channel layer does not keep a stream open."""
     other, stream = await logged_in("ben"), await logged_in("ada")
-    observer: Any = get_hub().observer
-    await eventually(lambda: len(observer._supervision._known) == 2)
+    await looked_at(2)
     await sync(lose, stream)
     await ended(stream)
     assert other.reason is None
+
+
+async def test_own_new_password(
+    asgi: StreamClient, route: Any, log_in: Any, sync: Any, transactional_db: None
+) -> None:
+    """The stream ends, for its session is another now; the browser is back in some seconds."""
+    streams: list[EventStream] = []
+
+    @event_stream(groups="room", guard=lambda request: request.user.is_authenticated)
+    async def view(request: Any, stream: EventStream) -> None:
+        streams.append(stream)
+
+    def change(request: Any) -> HttpResponse:
+        request.user.set_password("other")
+        request.user.save()
+        update_session_auth_hash(request, request.user)
+        return HttpResponse()
+
+    route("view/", view)
+    route("change/", change)
+    await sync(log_in, asgi, await sync(User.objects.create_user, "ada", password="secret"))
+    exchange = await asgi.open("/view/")
+    await exchange.next_frame()
+    assert (await asgi.post("/change/")).status == 200
+    last = (await exchange.ended()).split(b"\n\n")[-2]
+    assert 3_000 <= int(last.removeprefix(b"retry: ")) <= 6_000
+    assert streams[0].reason is CloseReason.LOGGED_OUT
+    again = await asgi.open("/view/")
+    assert again.status == 200
+    await again.next_frame()
+    await looked_at(1)
+    assert streams[1].reason is None
 
 
 def update(stream: EventStream) -> None:
@@ -141,7 +184,7 @@ async def test_look_ends_what_no_signal_tells_of(
 ) -> None:
     """Rows that are changed behind the models' back count as much."""
     stream = await logged_in("ada")
-    assert stream.visitor.user_id
+    await looked_at(1)
     await sync(lose, stream)
     await ended(stream)
 
@@ -151,7 +194,7 @@ async def test_ordinary_saves_end_nothing(
 ) -> None:
     """A user who is saved with the same password, logs in again, or is created, loses nothing."""
     orders: list[Any] = []
-    monkeypatch.setattr("django_sse.revocation.end_streams", orders.append)
+    monkeypatch.setattr("django_sse.revocation.end_streams_soon", orders.append)
     stream = await logged_in("ada")
 
     def save() -> None:
@@ -169,7 +212,7 @@ async def test_ordinary_saves_end_nothing(
 async def test_rollback_ends_nothing(logged_in: LoggedIn, sync: Any, monkeypatch: Any) -> None:
     """What was not committed has not happened."""
     orders: list[Any] = []
-    monkeypatch.setattr("django_sse.revocation.end_streams", orders.append)
+    monkeypatch.setattr("django_sse.revocation.end_streams_soon", orders.append)
     stream = await logged_in("ada")
 
     def roll_back() -> None:
@@ -186,16 +229,18 @@ async def test_rollback_ends_nothing(logged_in: LoggedIn, sync: Any, monkeypatch
 async def test_order_that_fails_does_not_keep_a_user_from_logging_out(
     logged_in: LoggedIn, sync: Any, monkeypatch: Any, caplog: Any
 ) -> None:
-    """It is logged; the look ends the stream a little later."""
-    monkeypatch.setattr("django_sse.revocation.end_streams", lambda order: 1 / 0)
+    """It is logged and counted; the look ends the stream a little later."""
+    monkeypatch.setattr("django_sse.revocation.end_streams_soon", lambda order: 1 / 0)
     stream = await logged_in("ada")
+    await looked_at(1)
     await sync(log_out, stream)
     assert "were not ended" in caplog.text
+    assert metrics.registry_errors == 1
     await ended(stream)
 
 
 async def test_guard_that_refuses_asks_the_others_again(
-    asgi: AsgiClient, route: Any, log_in: Any, sync: Any, transactional_db: None
+    asgi: StreamClient, route: Any, log_in: Any, sync: Any, transactional_db: None
 ) -> None:
     """What one stream's recheck has seen ends the user's others by their own guards, at once."""
     streams: dict[str, EventStream] = {}
@@ -218,71 +263,3 @@ async def test_guard_that_refuses_asks_the_others_again(
     await eventually(lambda: streams["seldom"].reason)
     assert streams["seldom"].reason is streams["often"].reason is CloseReason.GUARD
     assert streams["always"].reason is None
-
-
-def visitor(user: User, **changes: Any) -> Visitor:
-    given = {"user_id": str(user.pk), "session_hash": user.get_session_auth_hash(), **changes}
-    return Visitor(**given)
-
-
-def test_look_makes_three_queries_for_however_many(django_assert_max_num_queries: Any) -> None:
-    """A thousand users cost as many queries as one."""
-    User.objects.bulk_create(User(username=str(n), password="!") for n in range(1000))
-    everyone = [visitor(user) for user in User.objects.all()]
-    with django_assert_max_num_queries(3):
-        refused, standings = look(everyone, {})
-    assert (refused, len(standings)) == (set(), 1000)
-    User.objects.filter(username="7").update(password="?")
-    with django_assert_max_num_queries(3):
-        refused, _ = look([], standings)
-    assert [one.user_id for one in refused] == [str(User.objects.get(username="7").pk)]
-
-
-def test_look_knows_only_users_of_the_table() -> None:
-    """A user from elsewhere, or one without a primary key of the right form, is left alone."""
-    user = User.objects.create_user("ada")
-    strangers = [Visitor(user_id="99999"), Visitor(user_id="cn=ada")]
-    refused, standings = look([visitor(user), *strangers], {})
-    assert refused == set()
-    assert [standings[stranger] for stranger in strangers] == [None, None]
-    assert look([], standings)[0] == set()
-
-
-def test_look_sees_what_was_lost_as_the_stream_began() -> None:
-    """The first look holds the session's own hash against the user as they are by then."""
-    user = User.objects.create_user("ada", password="secret")
-    late = visitor(user)
-    user.set_password("other")
-    user.save()
-    assert look([late], {})[0] == {late}
-    inactive = User.objects.create_user("ben", is_active=False)
-    assert look([visitor(inactive)], {})[0] == {visitor(inactive)}
-
-
-def test_look_asks_the_backends(settings: Any) -> None:
-    """Where one of them lets inactive users in, they are let in."""
-    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.AllowAllUsersModelBackend"]
-    user = User.objects.create_user("ada")
-    _, standings = look([visitor(user)], {})
-    User.objects.update(is_active=False)
-    refused, standings = look([], standings)
-    assert refused == set()
-    assert look([], standings)[0] == set()
-
-
-def test_look_accepts_the_former_secret_key(settings: Any) -> None:
-    """A session that was made with it is valid for Django, too."""
-    user = User.objects.create_user("ada")
-    made = visitor(user)
-    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "new"
-    assert look([made], {})[0] == set()
-
-
-def test_visitor_of_a_user_without_a_session(rf: Any) -> None:
-    """A middleware that knows users by a token sets request.user, and nothing else."""
-    request = rf.get("/", REMOTE_ADDR="10.0.0.1")
-    request.user = User(pk=7)
-    assert visitor_of(request) == Visitor(user_id="7", address="10.0.0.1")
-    assert SESSION_KEY == "_auth_user_id"
-    assert HASH_SESSION_KEY == "_auth_user_hash"
-    assert metrics.registry_errors == 0

@@ -3,10 +3,11 @@
 from decimal import Decimal
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from demo_project.accounts import ADMIN, PEOPLE
+from demo_project.accounts import ADMIN, FULL_NAMES, OPERATOR, OPERATOR_MAY, PEOPLE
 from demo_project.board.models import Announcement
 from demo_project.builds.runner import interrupt_abandoned
 from demo_project.inbox.models import Note
@@ -53,6 +54,9 @@ class Command(BaseCommand):
     def handle(self, *args, **options):
         users = {name: self._user(name, password) for name, password in PEOPLE}
         self._user(*ADMIN, is_staff=True, is_superuser=True)
+        own = Permission.objects.filter(content_type__app_label="django_sse")
+        operator = self._user(*OPERATOR, is_staff=True)
+        operator.user_permissions.set(own.filter(codename__in=OPERATOR_MAY))
         for title, body in reversed(ANNOUNCEMENTS):
             if not Announcement.objects.filter(title=title).exists():
                 Announcement.objects.create(title=title, body=body)
@@ -67,13 +71,17 @@ class Command(BaseCommand):
 
     def _user(self, name, password, **flags):
         user, _ = get_user_model().objects.get_or_create(username=name, defaults=flags)
+        user.first_name, user.last_name = FULL_NAMES.get(name, ("", ""))
         if not user.check_password(password):
             user.set_password(password)
-            user.save()
+        user.save()
         return user
 
     def _print_logins(self):
         self.stdout.write(self.style.SUCCESS("The demo's data is there. Logins:"))
         self.stdout.write(f"  {ADMIN[0]} / {ADMIN[1]}   for /admin/ and the staff's inbox")
+        self.stdout.write(
+            f"  {OPERATOR[0]} / {OPERATOR[1]}   for /admin/: may see and close streams"
+        )
         for name, password in PEOPLE:
             self.stdout.write(f"  {name} / {password}")

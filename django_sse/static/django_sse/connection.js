@@ -5,20 +5,16 @@
 
 import { Backoff } from "./backoff.js";
 import { NativeSource } from "./native-source.js";
+import { importFetchSource } from "./on-demand.js";
 import { Polling } from "./polling.js";
 import { Renewal } from "./renewal.js";
-import { asking, isRefusal, probe, streamUrl } from "./requests.js";
+import { asking, ELSEWHERE, isRefusal, probe, streamUrl } from "./requests.js";
 import { Wakeups } from "./wakeups.js";
-import { Watchdog } from "./watchdog.js";
+import { MISSED_HEARTBEATS, OPENING_OR_POLLING_SECONDS, OPENING_SECONDS } from "./watchdog.js";
+import { RETRYING_SECONDS, Watchdog } from "./watchdog.js";
 
-/** How long an answer may take, and its first event, a heartbeat. */
-const OPENING_SECONDS = 60;
-/** The same where polling stands by. */
-const OPENING_OR_POLLING_SECONDS = 20;
-/** How long the browser may take to get a stream back: the server's `retry:` may be minutes. */
-const RETRYING_SECONDS = 600;
-/** After how many heartbeats that did not come a stream is dead. */
-const MISSED_HEARTBEATS = 2.5;
+/** After how many answers in a row that come from elsewhere no other is to be hoped for. */
+const DETOURS = 3;
 
 /**
  * One source after the other, each from the last event id of the one before.
@@ -43,6 +39,7 @@ export class Connection {
   #beats = false; // Whether the server sends heartbeats: not every one knows how to.
   #isHeard = false; // Whether the source has brought an event since it last opened.
   #isRenewed = false; // Whether the URL was renewed after a refusal, and nothing came since.
+  #detours = 0; // How often in a row the URL has led elsewhere.
 
   #backoff = new Backoff();
   #watchdog = new Watchdog(() => this.#lose());
@@ -181,7 +178,7 @@ export class Connection {
     const { transport, withCredentials, fetchOptions } = this.#options;
     /** @type {SourceClass} */
     const Source =
-      transport === "fetch" ? (await import("./fetch-source.js")).FetchSource : NativeSource;
+      transport === "fetch" ? (await importFetchSource()).FetchSource : NativeSource;
     if (signal.aborted) {
       return;
     }
@@ -230,6 +227,7 @@ export class Connection {
   #succeed() {
     this.#isHeard = true;
     this.#isRenewed = false;
+    this.#detours = 0;
     this.#backoff.succeed();
     this.#polling.stop();
     if (!this.#beats) {
@@ -269,7 +267,8 @@ export class Connection {
     this.#change("reconnecting");
     const url = streamUrl(this.#url, this.#lastEventId);
     const status = known ?? (await probe(this.#ask, url, signal));
-    let isFinal = isRefusal(status);
+    this.#detours = status === ELSEWHERE ? this.#detours + 1 : 0;
+    let isFinal = isRefusal(status) || this.#detours >= DETOURS;
     if (isFinal && this.#renewal && !this.#isRenewed) {
       const renewed = await this.#renewal.renew(signal);
       this.#isRenewed = renewed === 200;

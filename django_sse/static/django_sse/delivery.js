@@ -1,6 +1,7 @@
 /** @file The way of an event into the page: dispatched, swapped in, and after a reset reloaded. */
 
 /** @import { ReflectedElement } from "./attributes.js" */
+/** @import { Rule } from "./swap.js" */
 /** @import { StreamEvent } from "./types.js" */
 
 import { Backoff } from "./backoff.js";
@@ -27,7 +28,8 @@ export class ServerSentEvent extends CustomEvent {
 /** Delivers in order, one by one. While the page is reloaded after a reset, events wait. */
 export class Delivery {
   #element;
-  #rules = parseRules("", "");
+  /** @type {Rule[]} */
+  #rules = [];
   /** @type {StreamEvent[]} */
   #queue = [];
   /** @type {AbortController | undefined} */

@@ -1,12 +1,13 @@
 /** @file The element: a connection's events as DOM events, and its state as an attribute. */
 
-/** @import { ConnectionClass, ConnectionOptions, FetchOptions } from "./types.js" */
-/** @import { State, StreamConnection, StreamEvent } from "./types.js" */
+/** @import { ConnectionClass, ConnectionHandlers, ConnectionOptions } from "./types.js" */
+/** @import { FetchOptions, State, StreamConnection, StreamEvent } from "./types.js" */
 
 import { Address } from "./address.js";
 import { ATTRIBUTES, propertyOf, ReflectingElement } from "./attributes.js";
 import { Connection } from "./connection.js";
 import { Delivery } from "./delivery.js";
+import { importSharedConnection } from "./on-demand.js";
 
 const CONNECTING = 0;
 const OPEN = 1;
@@ -21,7 +22,7 @@ const PROPERTIES = [...Object.keys(ATTRIBUTES).map(propertyOf), "fetchOptions"];
 const UPWARDS = { bubbles: true, composed: true };
 /** @returns {Promise<ConnectionClass>} */
 const sharedConnection = () =>
-  import("./shared-connection.js").then(
+  importSharedConnection().then(
     ({ SharedConnection }) => SharedConnection,
     () => Connection, // One of its own is better than none.
   );
@@ -194,11 +195,13 @@ export class EventSourceElement extends ReflectingElement {
     if (making !== this.#making) {
       return; // Something has changed again.
     }
-    this.#connection = new Kind(this.#options(address), {
+    /** @type {ConnectionHandlers} */
+    const handlers = {
       onState: (state) => this.#show(state),
       onEvent: (event) => this.#receive(event),
       onError: (detail) => this.dispatchEvent(new CustomEvent("error", { detail })),
-    });
+    };
+    this.#connection = new Kind(this.#options(address), handlers, Connection);
     if (this.#isWanted) {
       this.#connection.open();
     }
@@ -250,8 +253,8 @@ export class EventSourceElement extends ReflectingElement {
     const previous = this.#state;
     this.#state = state;
     this.setAttribute("state", state);
-    const detail = { state, previous };
-    this.dispatchEvent(new CustomEvent("statechange", { ...UPWARDS, detail }));
+    const change = { ...UPWARDS, detail: { state, previous } };
+    this.dispatchEvent(new CustomEvent("statechange", change));
     if (state === "open" && this.#state === "open") {
       this.dispatchEvent(new CustomEvent("open", UPWARDS));
     }

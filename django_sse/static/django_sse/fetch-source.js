@@ -12,7 +12,7 @@
 
 /** @import { FetchOptions, SourceHandlers, SourceOptions } from "./types.js" */
 
-import { streamName } from "./requests.js";
+import { isStream, statusOf, streamName } from "./requests.js";
 import { createParser } from "./vendor/eventsource-parser.js";
 
 const RETRY_MS = 3_000;
@@ -64,15 +64,15 @@ export class FetchSource {
         return;
       }
       const response = await this.#request();
-      if (!isStream(response)) {
-        this.#fail(response?.status ?? 0);
+      if (!response || !isStream(response)) {
+        this.#fail(response ? statusOf(response) : 0);
         return;
       }
       if (signal.aborted) {
         return;
       }
       this.#handlers.onOpen();
-      const isWhole = await this.#read(/** @type {Response} */ (response));
+      const isWhole = await this.#read(response);
       if (this.#isSpent()) {
         this.#fail(isWhole ? 204 : 0); // A break is an error, and then the end.
         return;
@@ -179,12 +179,6 @@ export class FetchSource {
       });
     }
   }
-}
-
-/** @param {Response | undefined} response */
-function isStream(response) {
-  const type = response?.headers.get("Content-Type") ?? "";
-  return response?.status === 200 && /^\s*text\/event-stream\s*(;|$)/i.test(type);
 }
 
 /**

@@ -1,5 +1,7 @@
 /** @file What is left where no stream comes through: asking again and again. */
 
+import { typeOf } from "./requests.js";
+
 const PATIENCE_MS = 30_000;
 /** After how many attempts at a stream polling begins. */
 const ATTEMPTS = 3;
@@ -84,7 +86,7 @@ export class Polling {
  * Whether it is the view's answer, and none of a page to log in or of a network's own.
  * @param {Response} response
  */
-function isOurs({ status, redirected, headers }) {
-  const type = headers.get("Content-Type") ?? "";
-  return status === 200 && !redirected && /^application\/([^;]+\+)?json\b/i.test(type);
+function isOurs(response) {
+  const isJSON = /^application\/(.+\+)?json\b/i.test(typeOf(response));
+  return response.status === 200 && !response.redirected && isJSON;
 }

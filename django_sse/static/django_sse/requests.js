@@ -48,6 +48,23 @@ export function streamName(url) {
   return whole.href;
 }
 
+/** How an answer counts that comes from elsewhere: a page to log in, or a network's own. */
+export const ELSEWHERE = 302;
+
+/** @param {Response} response */
+export const typeOf = ({ headers }) => headers.get("Content-Type") ?? "";
+
+/** @param {Response} response */
+export const isStream = (response) =>
+  response.status === 200 && /^text\/event-stream\b/i.test(typeOf(response));
+
+/**
+ * The status of an answer to whoever has asked for a stream.
+ * @param {Response} response
+ */
+export const statusOf = (response) =>
+  response.ok && response.redirected && !isStream(response) ? ELSEWHERE : response.status;
+
 /**
  * Return the status of a stream that EventSource does not tell; 0 where there is no answer.
  * @param {Ask} ask
@@ -58,7 +75,7 @@ export async function probe(ask, url, signal) {
   try {
     const response = await ask(url, "text/event-stream", signal);
     await response.body?.cancel();
-    return response.status;
+    return statusOf(response);
   } catch {
     return 0;
   }

@@ -17,11 +17,11 @@
  */
 
 /** @import { Told } from "./chain.js" */
+/** @import { Connection } from "./connection.js" */
 /** @import { Telling } from "./tab-channel.js" */
 /** @import { ConnectionHandlers, ConnectionOptions, State, StreamEvent } from "./types.js" */
 
 import { Chain } from "./chain.js";
-import { Connection } from "./connection.js";
 import { Leadership } from "./leadership.js";
 import { nameOf, TabChannel } from "./tab-channel.js";
 import { Wakeups } from "./wakeups.js";
@@ -55,7 +55,7 @@ export class SharedConnection {
    * @param {ConnectionHandlers} handlers
    * @param {typeof Connection} ConnectionClass
    */
-  constructor(options, handlers, ConnectionClass = Connection) {
+  constructor(options, handlers, ConnectionClass) {
     this.#options = options;
     this.#handlers = handlers;
     this.#Connection = ConnectionClass;

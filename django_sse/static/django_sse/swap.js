@@ -1,6 +1,7 @@
 /** @file What events do to the page: the attributes `swap` and `target`. */
 
 import { parse, parsePage } from "./html.js";
+import { asking } from "./requests.js";
 
 /**
  * @typedef {object} Rule
@@ -116,12 +117,10 @@ export async function reload(element, rules, url, signal) {
   if (!targets.size) {
     return;
   }
-  const headers = { Accept: "text/html" };
-  const response = await fetch(url || location.href, { headers, cache: "no-store", signal });
-  const isElsewhere = url && response.redirected; // A page to log in, most likely.
-  if (!response.ok || isElsewhere) {
-    const what = isElsewhere ? "instead" : response.status;
-    throw new Error(`Reloading after a reset: ${response.url} answers ${what}.`);
+  const response = await asking(false)(url || location.href, "text/html", signal);
+  // Led elsewhere it is a page to log in, most likely, and the error names it.
+  if (!response.ok || (url && response.redirected)) {
+    throw new Error(`Reloading after a reset: ${response.url} answers ${response.status}.`);
   }
   const page = parsePage(await response.text());
   for (const [selector, change] of targets) {

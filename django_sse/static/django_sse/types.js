@@ -4,6 +4,7 @@
  */
 
 /** @import { Address } from "./address.js" */
+/** @import { Connection } from "./connection.js" */
 
 /**
  * One event of a stream, as it came.
@@ -68,7 +69,8 @@
 
 /**
  * @typedef {object} ErrorDetail
- * @property {number} status The status of the server's answer; 0 where none is known.
+ * @property {number} status The status of the server's answer; 0 where none is known, and 302 where
+ *     it was no stream, but what the URL leads to, as a page to log in.
  * @property {boolean} willRetry
  */
 
@@ -91,8 +93,12 @@
  */
 
 /**
- * @typedef {new (options: ConnectionOptions, handlers: ConnectionHandlers) => StreamConnection}
- *     ConnectionClass
+ * Of the two, SharedConnection is made of the other one, which it is given.
+ * @typedef {new (
+ *   options: ConnectionOptions,
+ *   handlers: ConnectionHandlers,
+ *   ConnectionClass: typeof Connection,
+ * ) => StreamConnection} ConnectionClass
  */
 
 export {};

@@ -45,9 +45,9 @@ export class Wakeups {
 
   /** @param {Event} event */
   handleEvent({ type }) {
-    if (type === "pagehide" || type === "freeze") {
+    if (["pagehide", "freeze"].includes(type)) {
       this.#isStored = true;
-    } else if (type === "pageshow" || type === "resume") {
+    } else if (["pageshow", "resume"].includes(type)) {
       this.#isStored = false;
     }
     if (this.isAway) {

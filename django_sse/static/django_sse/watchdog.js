@@ -1,4 +1,13 @@
-/** @file Noticing that a stream has fallen silent. */
+/** @file Noticing that a stream has fallen silent, and how long it may be. */
+
+/** How long an answer may take, and its first event, a heartbeat. */
+export const OPENING_SECONDS = 60;
+/** The same where polling stands by. */
+export const OPENING_OR_POLLING_SECONDS = 20;
+/** How long the browser may take to get a stream back: the server's `retry:` may be minutes. */
+export const RETRYING_SECONDS = 600;
+/** After how many heartbeats that did not come a stream is dead. */
+export const MISSED_HEARTBEATS = 2.5;
 
 const TICK_MS = 5_000;
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib.staticfiles.views import serve
 from django.core.cache import cache
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import include, path, re_path
 
@@ -35,9 +35,11 @@ def _group(request: HttpRequest, group: str) -> Sequence[str]:
 
 @event_stream(groups=_group)
 async def rows_stream(request: HttpRequest, stream: EventStream, group: str) -> Any:
-    """Be fed by the group of the URL; there is nothing to be had of one that is over."""
+    """Be fed by the group of the URL; one may be over, and one be for those who have logged in."""
     if await cache.aget(f"{group}.over"):
         return HttpResponse(status=204)
+    if await cache.aget(f"{group}.private"):
+        return HttpResponseRedirect(f"/fragment/{group}/")  # In the place of a page to log in.
     return None
 
 
@@ -59,6 +61,12 @@ def publish_some(request: HttpRequest, group: str) -> HttpResponse:
 def end(request: HttpRequest, group: str) -> HttpResponse:
     """Let the group be over: its stream answers 204."""
     cache.set(f"{group}.over", True)
+    return HttpResponse()
+
+
+def make_private(request: HttpRequest, group: str) -> HttpResponse:
+    """Let the group's stream lead to a page."""
+    cache.set(f"{group}.private", True)
     return HttpResponse()
 
 
@@ -117,6 +125,7 @@ urlpatterns = [
     path("progress/<group>/", progress, name="progress"),
     path("publish/<group>/", publish_some),
     path("end/<group>/", end),
+    path("make-private/<group>/", make_private),
     path("favicon.ico", icon),
     path("sse/", include("django_sse.urls")),
     re_path("^static/(?P<path>.*)$", partial(serve, insecure=True)),

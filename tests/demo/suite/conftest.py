@@ -13,7 +13,8 @@ from django.core.management import call_command
 from django.db import connections
 
 from demo_project.asgi import application
-from tests.clients import AsgiClient
+from django_sse.testing import StreamClient
+from tests.clients import TIMEOUT
 from tests.conftest import _closed_hub, _fresh_process, log_in
 
 __all__ = ["_closed_hub", "_fresh_process", "log_in"]
@@ -33,9 +34,9 @@ def _quick_passwords(settings: Any) -> None:
 
 
 @pytest.fixture
-async def asgi(transactional_db: None) -> AsyncIterator[AsgiClient]:
+async def asgi(transactional_db: None) -> AsyncIterator[StreamClient]:
     """A client of the demo's ASGI application."""
-    client = AsgiClient(application)
+    client = StreamClient(application, timeout=TIMEOUT)
     yield client
     await client.close()
 
@@ -50,10 +51,10 @@ def demo_data(transactional_db: None) -> dict[str, User]:
 @pytest.fixture
 async def client_of(demo_data: dict[str, User], log_in: Any) -> AsyncIterator[Callable[..., Any]]:
     """Return a coroutine function that returns a client of whom it is told."""
-    clients: list[AsgiClient] = []
+    clients: list[StreamClient] = []
 
-    def make(name: str) -> AsgiClient:
-        clients.append(AsgiClient(application))
+    def make(name: str) -> StreamClient:
+        clients.append(StreamClient(application, timeout=TIMEOUT))
         log_in(clients[-1], demo_data[name])
         return clients[-1]
 
@@ -66,7 +67,7 @@ async def client_of(demo_data: dict[str, User], log_in: Any) -> AsyncIterator[Ca
 def follow() -> Callable[..., Any]:
     """Return a coroutine function that opens a page, and then its own stream as a browser does."""
 
-    async def open_stream(client: AsgiClient, path: str) -> Any:
+    async def open_stream(client: StreamClient, path: str) -> Any:
         page = (await client.get(path, headers={"accept": "text/html"})).body.decode()
         *_, last = re.findall(r"<event-source([^>]*)>", page)
         attributes = dict(re.findall(r' ([\w-]+)="([^"]*)"', html.unescape(last)))
@@ -81,7 +82,7 @@ def follow() -> Callable[..., Any]:
 def post() -> Callable[..., Any]:
     """Return a coroutine function that posts a form."""
 
-    async def send(client: AsgiClient, path: str, **fields: object) -> Any:
+    async def send(client: StreamClient, path: str, **fields: object) -> Any:
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "*/*"}
         body = urlencode(fields).encode()
         return await client.get(path, method="POST", headers=headers, body=body)

@@ -9,12 +9,12 @@ from demo_project import compiler
 from demo_project.builds import runner
 from demo_project.builds.models import Build
 from demo_project.builds.runner import run
-from tests.clients import Received
+from django_sse.testing import ReceivedEvent
 
 
 async def follow(stream):
     """Return all the events of a build's stream, which ends by itself."""
-    events: list[Received] = []
+    events: list[ReceivedEvent] = []
     while not events or events[-1].event != "done":
         events.append(await stream.next_event())
     await stream.ended()

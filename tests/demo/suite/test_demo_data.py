@@ -4,10 +4,10 @@ import io
 
 import pytest
 from django.contrib.auth import authenticate
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 
-from demo_project.accounts import ADMIN, PEOPLE
+from demo_project.accounts import ADMIN, OPERATOR, PEOPLE
 from demo_project.board.models import Announcement
 from demo_project.builds.models import Build
 from demo_project.inbox.models import Note
@@ -35,11 +35,26 @@ def test_demo_data_prints_logins_that_work():
     ada.set_password("changed")
     ada.save()
     output, _ = run()
-    for name, password in [*PEOPLE, ADMIN]:
+    for name, password in [*PEOPLE, ADMIN, OPERATOR]:
         assert f"{name} / {password}" in output
         user = authenticate(username=name, password=password)
         assert user is not None
-        assert user.is_staff is (name == ADMIN[0])
+        assert user.is_staff is (name in {ADMIN[0], OPERATOR[0]})
+
+
+def test_operator_may_see_and_close_streams_alone():
+    """And nothing else in the admin, even where more had been given."""
+    run()
+    operator = User.objects.get(username=OPERATOR[0])
+    operator.user_permissions.add(Permission.objects.get(codename="publish_event"))
+    run()
+    operator = User.objects.get(username=OPERATOR[0])
+    assert operator.get_all_permissions() == {
+        "django_sse.view_worker",
+        "django_sse.view_connection",
+        "django_sse.close_connection",
+    }
+    assert not operator.is_superuser
 
 
 def test_demo_data_ends_builds_of_a_server_that_is_gone():

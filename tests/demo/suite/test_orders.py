@@ -24,7 +24,7 @@ def order(demo_data: dict[str, User]) -> Order:
 def test_page_shows_the_open_orders(client, demo_data):
     """What is shipped or cancelled is not on the board, and the newest is the first."""
     html = client.get("/orders/").content.decode()
-    shown = re.findall(r"<h2>(E-\d+)</h2>", html)
+    shown = re.findall(r"<h2><a href=\"/orders/\d+/\">(E-\d+)</a></h2>", html)
     assert shown == ["E-1959", "E-1952", "E-1944", "E-1936"]
 
 

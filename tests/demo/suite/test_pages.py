@@ -4,20 +4,33 @@ import ast
 import re
 from html.parser import HTMLParser
 
+import django.urls
 import pytest
 from django.conf import settings
+from django.contrib.admin import AdminSite, site
 from django.urls import resolve
 
+from demo_project import urls
 from demo_project.builds.models import Build
+from demo_project.orders.models import Order
 from demo_project.sources import SOURCES, sources_of
+from django_sse.models import Dashboard
 
 APPS = ["metrics", "builds", "board", "inbox", "orders", "broadcast"]
 PAGES = ["/", "/login/", "/board/write/", "/inbox/staff/", *(f"/{app}/" for app in APPS)]
 PAGES += ["/admin/", "/admin/board/announcement/", "/admin/orders/order/"]
+OF_ONE = ["/builds/1/", "/orders/1/"]
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_page_keeps_the_strict_policy(path, admin_client):
+@pytest.fixture
+def rows(admin_user):
+    """A build and an order, whose pages are those of OF_ONE."""
+    Build.objects.create(pk=1, target="Django", state="passed")
+    Order.objects.create(pk=1, number="T-1", customer="Tea", owner=admin_user, total=1)
+
+
+@pytest.mark.parametrize("path", [*PAGES, *OF_ONE])
+def test_page_keeps_the_strict_policy(path, admin_client, rows):
     """Each page comes with a policy that allows nothing inline, and has nothing inline."""
     response = admin_client.get(path)
     assert response.status_code == 200
@@ -67,16 +80,32 @@ class Shown(HTMLParser):
 SOURCED = [path for path in PAGES if not path.startswith(("/admin/", "/login/"))]
 
 
-@pytest.mark.parametrize("path", [*SOURCED, "/builds/1/"])
-def test_page_shows_its_source(path, admin_client):
+@pytest.mark.parametrize("path", [*SOURCED, *OF_ONE])
+def test_page_shows_its_source(path, admin_client, rows):
     """Each file stands beneath the page as it is on the disk; its tag is what opens the stream."""
-    Build.objects.create(pk=1, target="Django", state="passed")
     html = admin_client.get(path).content.decode()
     shown = Shown(html[html.index('<section id="source"') :])
     paths = list(SOURCES[resolve(path).view_name])
     assert shown.files == {name: settings.BASE_DIR.joinpath(name).read_text() for name in paths}
     assert all(tag in shown.files[paths[0]] for tag in shown.tags)
     assert bool(shown.tags) is ("write" not in path)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_there", [True, False])
+def test_home_leads_to_the_dashboard_if_there_is_one(is_there, client, settings):
+    """The card is there where the admin has the page."""
+    of_one = AdminSite()
+    if is_there:
+        of_one.register(Dashboard)
+    rest = [one for one in urls.urlpatterns if getattr(one, "namespace", "") != "admin"]
+    for model, options in site._registry.items():
+        if model is not Dashboard:
+            of_one.register(model, type(options))
+    settings.ROOT_URLCONF = (django.urls.path("admin/", of_one.urls), *rest)
+    html = client.get("/").content.decode()
+    assert ("<h2>Dashboard</h2>" in html) is is_there
+    assert ('<a href="/admin/django_sse/dashboard/">' in html) is is_there
 
 
 def test_source_marks_what_has_to_do_with_streams():
@@ -99,7 +128,7 @@ def test_sources_are_of_the_demo():
     assert sources_of("admin:index") == []
 
 
-@pytest.mark.parametrize("app", APPS)
+@pytest.mark.parametrize("app", [*APPS, "presence"])
 def test_app_is_small(app):
     """Each app is less than a hundred lines of code, without docstrings and migrations."""
     paths = settings.BASE_DIR.joinpath("demo_project", app).rglob("*.py")

@@ -1,0 +1,1 @@
+"""The demo's admin under a strict policy, on several servers, with streams to be watched."""
