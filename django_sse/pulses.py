@@ -113,7 +113,7 @@ class Pulses:
 
     async def _ask(self) -> None:
         while True:
-            pass
+            await self._join(is_again=True)
             self._on_watch()
             self._forget_the_silent()
             await self._send(BROADCAST, {"type": _ASK_TYPE})
