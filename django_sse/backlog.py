@@ -4,13 +4,12 @@ import asyncio
 import atexit
 import collections
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from django_sse import loops
+from django_sse import loops, processes
 from django_sse.envelope import Packed
 from django_sse.history import Entry
 from django_sse.jobs import Job
@@ -49,7 +48,7 @@ class Backlog:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._pid = processes.pid()
         self._lock = threading.Lock()
         self._waiting: collections.deque[_Waiting] = collections.deque()
         self._is_registered = False
@@ -57,7 +56,7 @@ class Backlog:
 
     def is_empty(self) -> bool:
         """Tell whether nothing waits, so that an event may go straight to the store."""
-        if self._pid != os.getpid():
+        if self._pid != processes.pid():
             self._reset()  # What waits in the parent is the parent's.
         return not self._waiting
 
@@ -70,7 +69,7 @@ class Backlog:
             )
         if not self._is_registered:
             self._is_registered = True
-            atexit.register(self._end, os.getpid())
+            atexit.register(self._end, processes.pid())
         with self._lock:
             self._waiting.append(_Waiting(names, packed, time.monotonic()))
             if len(self._waiting) > _MAX_EVENTS:
@@ -81,7 +80,7 @@ class Backlog:
 
     def _end(self, pid: int) -> None:
         """Tell what is lost with the process, as far as it does not go in its last moments."""
-        if pid == os.getpid():
+        if pid == processes.pid():
             loops.finish()
             for waiting in tuple(self._waiting):
                 report(waiting.names, TimeoutError("the process ended while it waited"))

@@ -1,7 +1,6 @@
 """Connections to one Redis server or cluster, for every thread, event loop and process."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from redis.connection import parse_url
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
+from django_sse import processes
 from django_sse.stores.redis_scripts import Script
 
 __all__ = ["Clients", "parse_hosts"]
@@ -80,7 +80,7 @@ class Clients:
 
     def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run *script* and return what it returns."""
-        pid = os.getpid()
+        pid = processes.pid()
         own = self._of_processes.get(pid)
         if own is None:
             client, slots = self._make(Redis, ConnectionPool, RedisCluster, Retry)
@@ -94,7 +94,7 @@ class Clients:
 
     async def acall(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """See call()."""
-        key = (os.getpid(), asyncio.get_running_loop())
+        key = (processes.pid(), asyncio.get_running_loop())
         own = self._of_loops.get(key)
         if own is None:
             made = self._make(aio.Redis, aio.ConnectionPool, aio.RedisCluster, AsyncRetry)
@@ -109,7 +109,7 @@ class Clients:
                 return await own.client.execute_command(*_command("EVAL", script, keys, arguments))
 
     async def _end(self, key: tuple[int, asyncio.AbstractEventLoop]) -> None:
-        if key[0] == os.getpid():
+        if key[0] == processes.pid():
             await self._of_loops.pop(key).close()
 
     def _make(self, redis: Any, pool_class: Any, cluster: Any, retry: Any) -> tuple[Any, int]:
