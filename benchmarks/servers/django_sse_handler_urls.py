@@ -1,7 +1,7 @@
-"""A view of this package in handler style."""
+"""A view of this package in handler style, and a plain one that reads the user."""
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from django_sse import EventStream, event_stream
@@ -13,4 +13,9 @@ async def events(request: HttpRequest, stream: EventStream) -> None:
     await stream.subscribe("ticks")
 
 
-urlpatterns = [path("events", events)]
+async def user(request: HttpRequest) -> HttpResponse:
+    await request.auser()
+    return HttpResponse("x")
+
+
+urlpatterns = [path("events", events), path("user", user)]
