@@ -1,0 +1,102 @@
+"""
+A load client that says when to publish, and takes the time that each delivery needed.
+
+An event is published by a command on the control connection, at its time by the clock, whether
+the one before has arrived or not. The time of a delivery runs from just before that command is
+written until the client has read the bytes, both by the one clock of this process: what the
+command waits for in a server that is busy is in it.
+"""
+
+import os
+import time
+from array import array
+from collections.abc import Callable, Mapping
+
+from benchmarks.load import LoadClient, Tally
+
+__all__ = ["TimedLoadClient"]
+
+_READ_BYTES = 65_536
+# So few streams are read before the client looks at the clock again: a fraction of a millisecond.
+_READ_AT_ONCE = 32
+
+
+class TimedLoadClient(LoadClient):
+    """
+    Opens streams of one server, and reads them by the clock.
+
+    Attributes:
+        latencies: Of each delivery in turn, in nanoseconds.
+        lateness: How much later than planned each event was published, in nanoseconds.
+    """
+
+    def __init__(self, port: int, headers: Mapping[str, str]) -> None:
+        super().__init__(port, headers)
+        self.latencies = array("q")
+        self.lateness = array("q")
+
+    def read_timed(
+        self,
+        publish: Callable[[int], None],
+        events: int,
+        interval_seconds: float,
+        quiet_seconds: float,
+    ) -> Tally:
+        """
+        Publish by *publish* each of the *events* that were expected, and read.
+
+        Returns when every stream has got every event, or when all have been published and nothing
+        has come for *quiet_seconds*.
+        """
+        interval = round(interval_seconds * 1e9)
+        first, start, done = self.tally.first, time.monotonic_ns() + interval, 0
+        published_at: list[int] = []
+        while True:
+            now, due = time.monotonic_ns(), start + done * interval
+            if done < events and now >= due:
+                self.lateness.append(now - due)
+                published_at.append(now)
+                publish(first + done)
+                done += 1
+            elif not self._read_some(
+                (due - now) / 1e9 if done < events else quiet_seconds, published_at
+            ) and (done == events):
+                return self.tally
+            if done == events and self.tally.is_complete:
+                return self.tally
+
+    def watch(self, seconds: float) -> None:
+        """Read whatever comes for *seconds*."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._read_ready(left)
+
+    def _read_some(self, timeout: float, published_at: list[int]) -> bool:
+        """Read a few streams that have something; note how long each delivery took."""
+        first, last = self.tally.first, self.tally.first + len(published_at)
+        ready = self._epoll.poll(timeout, _READ_AT_ONCE)
+        for fd, _ in ready:
+            data = os.read(fd, _READ_BYTES)
+            now = time.monotonic_ns()
+            self.bytes_read += len(data)
+            self.reads += 1
+            for seq in self._events_in(fd, data):
+                self._take(fd, seq)
+                if first <= seq < last:
+                    self.latencies.append(now - published_at[seq - first])
+        return bool(ready)
+
+    def _events_in(self, fd: int, data: bytes) -> tuple[int, ...]:
+        seqs = self._known.get(data)
+        if seqs is None or self._chunks[fd] or self._events[fd]:
+            seqs = self._decode(fd, data)
+        return seqs
+
+    def _take(self, fd: int, seq: int) -> None:
+        if seq == self._expected[fd]:
+            self._expected[fd] = seq + 1
+            self._received[seq - self.tally.first] += 1
+            self.tally.deliveries += 1
+            self.tally.finished_at = time.perf_counter()
+        else:
+            self._take_out_of_order(fd, seq)
