@@ -24,20 +24,21 @@ Run = dict[str, dict[str, Any]]
 #: The servers in the order of the table, with the name that they have there.
 LABELS = {
     "floor": "bare Python protocol on uvloop (the floor)",
-    "django_sse": "**django_sse** without history, uvicorn",
-    "django_sse-history": "**django_sse** with history, uvicorn",
+    "django_sse": "**django_sse** with history, uvicorn",
+    "django_sse-no-history": "**django_sse** without history, uvicorn",
     "django_sse-stock": "django_sse, Django's stock handler, uvicorn",
     "django_sse-generator": "django_sse, generator style, uvicorn",
     "django_sse-daphne": "django_sse, daphne",
-    "django_sse-redis": "django_sse, Redis layer, uvicorn",
-    "django_sse-redis-history": "django_sse with history, Redis layer and store, uvicorn",
+    "django_sse-redis": "django_sse with history on Redis, core layer, uvicorn",
+    "django_sse-redis-no-history": "django_sse without history, core layer, uvicorn",
+    "django_sse-pubsub": "django_sse with history on Redis, pubsub layer, uvicorn",
     "sse-starlette": "sse-starlette, uvicorn",
     "django-eventstream": "django-eventstream, uvicorn",
     "django-eventstream-daphne": "django-eventstream, daphne",
 }
 FLOOR, PEER = "floor", "django-eventstream"
 #: What needs a Redis server.
-ON_REDIS = ("django_sse-redis", "django_sse-redis-history")
+ON_REDIS = ("django_sse-redis", "django_sse-redis-no-history", "django_sse-pubsub")
 
 
 class Row(NamedTuple):

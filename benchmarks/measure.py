@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.events import group_names
 from benchmarks.load import LoadClient, Tally
 from benchmarks.process import ServerProcess
 
@@ -31,12 +32,13 @@ class Plan(NamedTuple):
     How much is measured.
 
     Attributes:
-        streams: How many streams are opened, all of one group.
+        streams: How many streams are opened.
         paced_seconds: How long the paced part lasts, about.
         burst_events: The events of a burst.
         bursts: How many bursts there are.
         rounds: How often two servers take turns beside each other; see benchmarks/pairs.py.
         round_seconds: How long a turn lasts, about.
+        groups: How many groups the streams are dealt out to.
     """
 
     streams: int
@@ -45,15 +47,23 @@ class Plan(NamedTuple):
     bursts: int
     rounds: int
     round_seconds: float
+    groups: int = 1
 
 
 class Session:
-    """A server with its open streams, and the numbers of the events to come, from *first* on."""
+    """
+    A server with its open streams, and the numbers of the events to come, from *first* on.
 
-    def __init__(self, server: ServerProcess, load: LoadClient, first: int = 0) -> None:
+    Each event goes to all of the *groups*; see benchmarks/publisher.py.
+    """
+
+    def __init__(
+        self, server: ServerProcess, load: LoadClient, first: int = 0, *, groups: int = 1
+    ) -> None:
         self.server = server
         self.load = load
         self.next = first
+        self.groups = groups
 
     def expect(self, count: int) -> Tally:
         tally = self.load.expect(self.next, count)
@@ -62,12 +72,12 @@ class Session:
 
     def burst(self, count: int, quiet_seconds: float = _QUIET_SECONDS) -> Tally:
         tally = self.expect(count)
-        self.server.command("burst", tally.first, count)
+        self.server.command("burst", tally.first, count, self.groups)
         return self.load.read(quiet_seconds)
 
     def paced(self, count: int) -> Tally:
         tally = self.expect(count)
-        self.server.command("paced", tally.first, count)
+        self.server.command("paced", tally.first, count, self.groups)
         return self.load.read_paced(_QUIET_SECONDS, lambda: self.server.command("ack"))
 
     def warm_up(self) -> None:
@@ -86,10 +96,10 @@ def measure(name: str, core: int, directory: Path, plan: Plan) -> dict[str, Any]
     """Start the server *name* on *core*, measure it, and return what came out."""
     with ServerProcess(name, core, directory) as server:
         load = LoadClient(server.port, server.headers)
-        session = Session(server, load)
+        session = Session(server, load, groups=plan.groups)
         try:
             began = time.perf_counter()
-            load.open(plan.streams)
+            load.open(plan.streams, groups=group_names(plan.groups))
             opening = time.perf_counter() - began
             session.warm_up()
             result: dict[str, Any] = {"open_seconds": round(opening, 2), **server.status()}
@@ -169,7 +179,7 @@ def _measure_ceiling(session: Session) -> float:
     seconds, deliveries = 0.0, 0
     for _ in range(_CEILING_ROUNDS):
         tally = session.expect(1)
-        session.server.command("burst", tally.first, 1)
+        session.server.command("burst", tally.first, 1, session.groups)
         session.server.wait_until_done()
         time.sleep(0.05)
         began = time.perf_counter()

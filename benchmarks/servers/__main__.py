@@ -4,27 +4,30 @@ import argparse
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import publisher
-from benchmarks.servers import Site, django_eventstream_site, django_sse_site, floor
+from benchmarks.servers import Site, django_eventstream_site, floor
 from benchmarks.servers import sse_starlette_site as starlette_site
+from benchmarks.servers.django_sse_site import make_site as make_django_sse
 
 _BACKLOG = 4_096
 
 _UVICORN: dict[str, Callable[[Path], Site]] = {
-    "django_sse": django_sse_site.make_site,
-    "django_sse-stock": django_sse_site.make_stock_site,
-    "django_sse-generator": django_sse_site.make_generator_site,
-    "django_sse-history": django_sse_site.make_history_site,
-    "django_sse-redis": django_sse_site.make_redis_site,
-    "django_sse-redis-history": django_sse_site.make_redis_history_site,
+    "django_sse": make_django_sse,
+    "django_sse-no-history": partial(make_django_sse, history=False),
+    "django_sse-stock": partial(make_django_sse, entry="django.core.asgi"),
+    "django_sse-generator": partial(make_django_sse, style="generator"),
+    "django_sse-redis": partial(make_django_sse, layer="core"),
+    "django_sse-redis-no-history": partial(make_django_sse, layer="core", history=False),
+    "django_sse-pubsub": partial(make_django_sse, layer="pubsub"),
     "sse-starlette": starlette_site.make_site,
     "django-eventstream": django_eventstream_site.make_site,
 }
 _DAPHNE: dict[str, Callable[[Path], Site]] = {
-    "django_sse-daphne": django_sse_site.make_site,
+    "django_sse-daphne": make_django_sse,
     "django-eventstream-daphne": django_eventstream_site.make_site,
 }
 
@@ -55,8 +58,9 @@ def _run_on_uvloop(coroutine: Any) -> None:
     uvloop.run(coroutine)
 
 
-def _greeting(site: Site, listening: socket.socket) -> dict[str, Any]:
-    return {"port": listening.getsockname()[1], "headers": site.headers}
+async def _connect(site: Site, listening: socket.socket, control: socket.socket) -> None:
+    greeting = {"port": listening.getsockname()[1], "headers": site.headers}
+    await publisher.connect(control, site.publish, greeting, site.counts, site.at_once)
 
 
 async def _serve_with_uvicorn(
@@ -64,7 +68,7 @@ async def _serve_with_uvicorn(
 ) -> None:
     import uvicorn
 
-    await publisher.connect(control, site.publish, _greeting(site, listening), site.counts)
+    await _connect(site, listening, control)
     config = uvicorn.Config(
         site.application,
         http="httptools",
@@ -81,9 +85,7 @@ def _serve_with_daphne(site: Site, listening: socket.socket, control: socket.soc
     from daphne.endpoints import build_endpoint_description_strings
     from daphne.server import Server, twisted_loop
 
-    greeting = _greeting(site, listening)
-    connecting = publisher.connect(control, site.publish, greeting, site.counts)
-    keep = twisted_loop.create_task(connecting)
+    keep = twisted_loop.create_task(_connect(site, listening, control))
     listening.setblocking(False)
     endpoints = build_endpoint_description_strings(file_descriptor=listening.fileno())
     Server(site.application, endpoints=endpoints).run()

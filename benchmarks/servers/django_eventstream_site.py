@@ -23,7 +23,7 @@ def make_site(directory: Path) -> Site:
     from django.core.asgi import get_asgi_application
     from django_eventstream import send_event
 
-    async def publish(data: dict[str, Any]) -> None:
-        send_event("ticks", "message", data)
+    async def publish(group: str, data: dict[str, Any]) -> None:
+        send_event(group, "message", data)
 
     return Site(get_asgi_application(), publish, django_project.sign_in())

@@ -4,13 +4,15 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from benchmarks.events import GROUP
 from django_sse import EventStream, event_stream
 
 
 @login_required
 @event_stream
 async def events(request: HttpRequest, stream: EventStream) -> None:
-    await stream.subscribe("ticks")
+    groups = request.GET.get("group", GROUP).split(",")
+    await stream.subscribe(*groups)
 
 
 async def user(request: HttpRequest) -> HttpResponse:
