@@ -47,11 +47,11 @@ _CPU_PERCENT = 1.0
 # There are some for the database and for publishing, however many streams.
 _THREADS_PER_STREAM = 0.01
 _HEARTBEAT_SECONDS = 15
-_CHECKED = "django_sse-history"
+_CHECKED = "django_sse"
 
 _USUAL = (
     "floor",
-    "django_sse-history",
+    "django_sse",
     "sse-starlette",
     "aiohttp-sse",
     "better-sse",

@@ -40,13 +40,13 @@ STREAMS, PLAIN = "/events", "/user"
 
 # What the package promises: see --check.
 _OF_PLAIN = 0.9
-_CHECKED = "django_sse-history"
+_CHECKED = "django_sse"
 # These have the plain view, too.
-_WITH_PLAIN = ("django_sse-history", "django_sse-daphne")
+_WITH_PLAIN = ("django_sse", "django_sse-daphne")
 
 _USUAL = (
     "floor",
-    "django_sse-history",
+    "django_sse",
     "django_sse-daphne",
     "sse-starlette",
     "aiohttp-sse",

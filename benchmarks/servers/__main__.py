@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import publisher
-from benchmarks.servers import Site, django_eventstream_site, floor
+from benchmarks.servers import Site, django_eventstream_site, django_sse_direct_site, floor
 from benchmarks.servers import sse_starlette_site as starlette_site
 from benchmarks.servers.django_sse_site import make_site as make_django_sse
 
@@ -22,6 +22,7 @@ _UVICORN: dict[str, Callable[[Path], Site]] = {
     "django_sse-generator": partial(make_django_sse, style="generator"),
     "django_sse-redis": partial(make_django_sse, layer="core"),
     "django_sse-redis-no-history": partial(make_django_sse, layer="core", history=False),
+    "django_sse-direct": django_sse_direct_site.make_site,
     "django_sse-pubsub": partial(make_django_sse, layer="pubsub"),
     "sse-starlette": starlette_site.make_site,
     "django-eventstream": django_eventstream_site.make_site,
