@@ -121,9 +121,7 @@ def _run(chosen: argparse.Namespace, directory: Path, number: int) -> Run:
     return run
 
 
-def _client(
-    chosen: argparse.Namespace, directory: Path, name: str
-) -> "subprocess.Popen[str]":
+def _client(chosen: argparse.Namespace, directory: Path, name: str) -> "subprocess.Popen[str]":
     streams = chosen.streams // 5 if name in _THREAD_A_STREAM else chosen.streams
     options_ = {
         "streams": streams,

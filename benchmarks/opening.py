@@ -12,7 +12,7 @@ What is measured
 
     A plain view on the same server is asked in the same way, ``await request.auser()`` and a
     short answer: the least that Django does for a user who is logged in. Its requests get a new
-    connection each, too, as a stream can have no other; and that stays open until the turn is over.
+    connection each, too, as a stream has one of its own; it stays open until the turn is over.
 
 What is reported
     Streams opened a second, and the ratio to the plain view. The two take turns of a second, the

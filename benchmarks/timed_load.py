@@ -12,7 +12,7 @@ import time
 from array import array
 from collections.abc import Callable, Mapping
 
-from benchmarks.load import LoadClient, Tally
+from benchmarks.load import LoadClient, Span, Tally
 
 __all__ = ["TimedLoadClient"]
 
@@ -65,6 +65,10 @@ class TimedLoadClient(LoadClient):
             if done == events and self.tally.is_complete:
                 return self.tally
 
+    def forget_times(self) -> None:
+        """Begin to collect times anew."""
+        self.latencies, self.lateness = array("q"), array("q")
+
     def watch(self, seconds: float) -> None:
         """Read whatever comes for *seconds*."""
         until = time.monotonic() + seconds
@@ -73,30 +77,26 @@ class TimedLoadClient(LoadClient):
 
     def _read_some(self, timeout: float, published_at: list[int]) -> bool:
         """Read a few streams that have something; note how long each delivery took."""
-        first, last = self.tally.first, self.tally.first + len(published_at)
+        tally = self.tally
         ready = self._epoll.poll(timeout, _READ_AT_ONCE)
         for fd, _ in ready:
             data = os.read(fd, _READ_BYTES)
             now = time.monotonic_ns()
             self.bytes_read += len(data)
             self.reads += 1
-            for seq in self._events_in(fd, data):
-                self._take(fd, seq)
-                if first <= seq < last:
-                    self.latencies.append(now - published_at[seq - first])
+            for first, count in self._spans_of(fd, data):
+                before = tally.deliveries
+                self._take(fd, first, count)
+                if tally.deliveries - before == count:
+                    published = published_at[first - tally.first :][:count]
+                    self.latencies.extend(now - moment for moment in published)
+        if ready:
+            tally.finished_at = time.perf_counter()
         return bool(ready)
 
-    def _events_in(self, fd: int, data: bytes) -> tuple[int, ...]:
-        seqs = self._known.get(data)
-        if seqs is None or self._chunks[fd] or self._events[fd]:
-            seqs = self._decode(fd, data)
-        return seqs
-
-    def _take(self, fd: int, seq: int) -> None:
-        if seq == self._expected[fd]:
-            self._expected[fd] = seq + 1
-            self._received[seq - self.tally.first] += 1
-            self.tally.deliveries += 1
-            self.tally.finished_at = time.perf_counter()
-        else:
-            self._take_out_of_order(fd, seq)
+    def _spans_of(self, fd: int, data: bytes) -> list[Span]:
+        """Return the events that *data* completes, as runs: the first of each, and how many."""
+        span = None
+        if fd not in self._unfinished:
+            span = self._known.get(data) or self._recognize(data)
+        return self._decode(fd, data) if span is None else [span]
