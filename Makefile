@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ADDR ?= 127.0.0.1:8000
-BENCH ?= fanout publishing replay saving registry
+BENCH ?= fanout latency memory opening growth publishing replay saving registry quick
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 NOX_ARGS ?=
@@ -23,10 +23,10 @@ CHECK_STYLE = $(ESLINT) --config tests/javascript/eslint.config.js django_sse/st
 .DEFAULT_GOAL := help
 # Targets share one environment, and pip is not made to be run twice on it at once.
 .NOTPARALLEL:
-.PHONY: help demo test lint format types client docs matrix bench clean
+.PHONY: help demo test lint format types client docs matrix bench bench-quick clean
 
 help:  ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed-demo  ## Run the demo project on ADDR (127.0.0.1:8000)
 	$(BIN)/python manage.py migrate --no-input
@@ -68,6 +68,9 @@ bench: $(VENV)/.installed-bench  ## Run the benchmarks; BENCH=replay runs one, B
 	@failed=; for name in $(basename $(notdir $(BENCH))); do echo "== $$name"; \
 	$(BIN)/python -m benchmarks.$$name $(BENCH_ARGS) || failed="$$failed $$name"; done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+bench-quick: $(VENV)/.installed-bench  ## Compare with the last kept run, in under two minutes
+	$(BIN)/python -m benchmarks.quick --compare $(BENCH_ARGS)
 
 clean:  ## Remove what the targets made, the environment and the demo's database included
 	rm -rf $(VENV) .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build htmlcov
