@@ -45,7 +45,7 @@ from benchmarks.opener import wait_until_idle
 from benchmarks.process import ROOT, ServerProcess
 from benchmarks.report import Spread, cell
 
-__all__ = ["KEPT", "Kept", "kept_ratios"]
+__all__ = ["KEPT", "Kept", "compare", "kept_ratios"]
 
 KEPT = ROOT / "benchmarks" / "results" / "quick.json"
 
@@ -94,7 +94,7 @@ def main() -> int:
         runs = [_run(chosen, Path(path), number) for number in range(chosen.runs)]
     if not chosen.compare:
         _write(chosen, about, runs)
-    return _compare(chosen, about, runs, before) if chosen.compare or chosen.check else 0
+    return compare(chosen, about, runs, before) if chosen.compare or chosen.check else 0
 
 
 def _parse() -> argparse.Namespace:
@@ -227,7 +227,7 @@ def _label(name: str, plan: Plan) -> str:
     return _LABELS[name].format(**plan._asdict())
 
 
-def _compare(
+def compare(
     chosen: argparse.Namespace,
     about: dict[str, Any],
     runs: list[Run],

@@ -32,7 +32,7 @@ from benchmarks import options, report, services
 from benchmarks.process import ROOT
 from benchmarks.report import Spread, cell
 
-__all__ = ["LABELS", "above"]
+__all__ = ["LABELS", "above", "together"]
 
 LABELS = {
     "none": "no registry, guests",
@@ -87,7 +87,7 @@ def _parse() -> argparse.Namespace:
 
 def _run(chosen: argparse.Namespace, directory: Path, number: int) -> Run:
     run: Run = {}
-    for ways in _together(chosen.ways):
+    for ways in together(chosen.ways):
         turn = number % len(ways)
         run |= _idle(chosen, directory, ways[turn:] + ways[:turn])
     told = (f"{way} {run[way]['cpu_percent']:.2f} %" for way in LABELS if way in run)
@@ -95,7 +95,7 @@ def _run(chosen: argparse.Namespace, directory: Path, number: int) -> Run:
     return run
 
 
-def _together(ways: list[str]) -> list[list[str]]:
+def together(ways: list[str]) -> list[list[str]]:
     """Return the ways that may be measured at the same time: one of them on PostgreSQL."""
     on_postgresql = [way for way in ways if "postgresql" in way]
     first = [way for way in ways if way not in on_postgresql[1:]]

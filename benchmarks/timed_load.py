@@ -85,11 +85,11 @@ class TimedLoadClient(LoadClient):
             self.bytes_read += len(data)
             self.reads += 1
             for first, count in self._spans_of(fd, data):
-                before = tally.deliveries
-                self._take(fd, first, count)
-                if tally.deliveries - before == count:
-                    published = published_at[first - tally.first :][:count]
-                    self.latencies.extend(now - moment for moment in published)
+                for seq in range(first, first + count):
+                    before = tally.deliveries
+                    self._take(fd, seq, 1)
+                    if tally.deliveries > before:
+                        self.latencies.append(now - published_at[seq - tally.first])
         if ready:
             tally.finished_at = time.perf_counter()
         return bool(ready)
