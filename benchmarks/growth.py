@@ -32,7 +32,6 @@ What is reported
 
 import argparse
 import contextlib
-import gc
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -40,21 +39,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import growth_report, limits, lineup, options, report
-from benchmarks.events import group_names
 from benchmarks.growth_report import FLOOR, GROUPS, OURS, STREAMS, Run
-from benchmarks.load import LoadClient
-from benchmarks.measure import Session, measure_paced
-from benchmarks.opener import wait_until_idle
-from benchmarks.process import ServerProcess
+from benchmarks.growth_side import Side
 
 __all__: list[str] = []
 
 # What the package promises: see --check.
 _MOST_GROWTH = 1.2
 
-_OPENING_SECONDS = 300
-# Of more groups an event is published to so many.
-_GROUPS_REACHED = 250
 _TURN_SECONDS = 2.0
 _FIGURE = (
     "![CPU time a delivery and deliveries a second, by streams and groups](images/growth.svg)"
@@ -90,23 +82,8 @@ _FULL = Plan(
 _QUICK = Plan(streams=(20, 100, 200), groups=(1, 10, 100), spread=100, rounds=2, deliveries=2_000)
 
 
-class Pair(NamedTuple):
-    """The floor and this package, each with a client that is sent events, and one that is not."""
-
-    servers: dict[str, ServerProcess]
-    loads: dict[str, LoadClient]
-    others: dict[str, LoadClient]
-
-    def open(self, count: int, groups: int = 1) -> None:
-        """Open streams until both have *count*; they are dealt out to the *groups*."""
-        names = group_names(groups)
-        reached = count * len(names[:_GROUPS_REACHED]) // groups
-        for name, server in self.servers.items():
-            load, others = self.loads[name], self.others[name]
-            load.open(reached - len(load), _OPENING_SECONDS, groups=names[:_GROUPS_REACHED])
-            if reached < count:
-                others.open(count - reached, _OPENING_SECONDS, groups=names[_GROUPS_REACHED:])
-            wait_until_idle(server)
+#: The floor and this package, each with its client in a process of its own.
+Pair = dict[str, Side]
 
 
 def main() -> int:
@@ -148,56 +125,45 @@ def _run(chosen: argparse.Namespace, directory: Path, number: int) -> Run:
     run: Run = {STREAMS: {}, GROUPS: {}}
     with _pair(chosen, directory) as pair:
         for size in plan.streams:
-            pair.open(size)
-            run[STREAMS][size] = _measure(pair, plan, 1)
+            run[STREAMS][size] = _measure(pair, plan, size, 1)
             _tell(number, f"{size:,} streams", run[STREAMS][size])
     for size in plan.groups:
         if size == 1 and plan.spread in run[STREAMS]:
             run[GROUPS][size] = run[STREAMS][plan.spread]
             continue
         with _pair(chosen, directory) as pair:
-            pair.open(plan.spread, size)
-            run[GROUPS][size] = _measure(pair, plan, size)
+            run[GROUPS][size] = _measure(pair, plan, plan.spread, size)
             _tell(number, f"{size:,} groups", run[GROUPS][size])
     return run
 
 
 @contextlib.contextmanager
 def _pair(chosen: argparse.Namespace, directory: Path) -> Iterator[Pair]:
+    plan: Plan = chosen.plan
+    most = max(*plan.streams, plan.spread)
     with contextlib.ExitStack() as stack:
-        pair = Pair({}, {}, {})
-        for name in (FLOOR, OURS):
-            server = stack.enter_context(ServerProcess(name, chosen.cores[0], directory))
-            pair.servers[name] = server
-            for loads in (pair.loads, pair.others):
-                loads[name] = LoadClient(server.port, server.headers)
-                stack.callback(loads[name].close)
-        yield pair
+        yield {
+            name: stack.enter_context(Side(name, chosen.cores, directory, most))
+            for name in (FLOOR, OURS)
+        }
 
 
-def _measure(pair: Pair, plan: Plan, groups: int) -> dict[str, list[dict[str, Any]]]:
-    """Let the two take turns; return what came of each."""
-    sessions, results = {}, {}
-    for name, server in pair.servers.items():
-        sessions[name] = Session(server, pair.loads[name], groups=min(groups, _GROUPS_REACHED))
-        sessions[name].warm_up()
-        results[name] = list[dict[str, Any]]()
-    gc.collect()
-    gc.disable()
-    try:
-        events = {name: _events(session, plan) for name, session in sessions.items()}
-        for number in range(plan.rounds):
-            for name in sessions if number % 2 else reversed(sessions):
-                results[name].append(measure_paced(sessions[name], events[name]))
-    finally:
-        gc.enable()
+def _measure(pair: Pair, plan: Plan, streams: int, groups: int) -> dict[str, list[dict[str, Any]]]:
+    """Open the streams, and let the two take turns; return what came of each."""
+    for side in pair.values():
+        side.open(streams, groups)
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in pair}
+    events = {name: _events(side, plan) for name, side in pair.items()}
+    for number in range(plan.rounds):
+        for name in pair if number % 2 else reversed(pair):
+            results[name].append(pair[name].measure(events[name]))
     return results
 
 
-def _events(session: Session, plan: Plan) -> int:
+def _events(side: Side, plan: Plan) -> int:
     """Return how many events make a turn."""
-    wanted = max(2, round(plan.deliveries / len(session.load)))
-    possible = _TURN_SECONDS / measure_paced(session, 1)["seconds"]
+    wanted = max(2, round(plan.deliveries / side.streams))
+    possible = _TURN_SECONDS / side.measure(1)["seconds"]
     return max(1, min(wanted, round(possible)))
 
 
