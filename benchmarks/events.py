@@ -35,4 +35,4 @@ JSON_BYTES = len(json.dumps(make_event(1000)))
 
 #: A whole event of make_event() on the wire, whoever has written it: any fields, any of the line
 #: ends and JSON separators that the peers use. The group is the number.
-EVENT = re.compile(rb'^data: \{"seq": ?(\d+),[^\r\n]*session\."\}\r?\n', re.MULTILINE)
+EVENT = re.compile(rb'^data: ?\{"seq": ?(\d+),.*session\."\}\r?\n', re.MULTILINE)

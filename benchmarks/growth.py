@@ -38,7 +38,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import growth_report, limits, lineup, options, report
+from benchmarks import bars, growth_report, limits, options, report
+from benchmarks.bars import Bar
 from benchmarks.growth_report import FLOOR, GROUPS, OURS, STREAMS, Run
 from benchmarks.growth_side import Side
 
@@ -93,7 +94,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="django-sse-growth-") as path:
         runs = [_run(chosen, Path(path), number) for number in range(chosen.runs)]
     _write(chosen, about, runs)
-    return _check(runs) if chosen.check else 0
+    return bars.check(_bars(runs)) if chosen.check else 0
 
 
 def _parse() -> argparse.Namespace:
@@ -192,15 +193,11 @@ def _write(chosen: argparse.Namespace, about: dict[str, Any], runs: list[Run]) -
     growth_report.plot(runs, [images / "growth.png", images / "growth.svg"])
 
 
-def _check(runs: list[Run]) -> int:
-    """Print what was demanded of what was measured; return the exit status."""
-    sizes = list(runs[0][STREAMS])
-    growth = growth_report.growth(runs, STREAMS, OURS, sizes[-1]).median
-    floor = growth_report.growth(runs, STREAMS, FLOOR, sizes[-1]).median
-    passed = growth <= _MOST_GROWTH
-    print(
-        f"growth: a delivery to {sizes[-1]:,} streams costs {growth:.2f} times that to"
-        f" {sizes[0]:,} (at most {_MOST_GROWTH:g}; the floor {floor:.2f}): {lineup.word(passed)}"
+def _bars(runs: list[Run]) -> list[Bar]:
+    """Return what the package promises of what was measured."""
+    least, most = min(runs[0][STREAMS]), max(runs[0][STREAMS])
+    growth, floor = (
+        growth_report.growth(runs, STREAMS, name, most).median for name in (OURS, FLOOR)
     )
     faults = sum(
         growth_report.faults(results)
@@ -209,8 +206,13 @@ def _check(runs: list[Run]) -> int:
         for servers in axis.values()
         for results in servers.values()
     )
-    print(f"growth: {faults} deliveries lost, repeated or reordered: {lineup.word(not faults)}")
-    return 0 if passed and not faults else 1
+    what = (
+        f"CPU a delivery to {most:,} streams, times that to {least:,} (the floor's: {floor:.2f})"
+    )
+    return [
+        Bar(what, growth, most=_MOST_GROWTH),
+        Bar("growth, lost, repeated or reordered", faults, most=0),
+    ]
 
 
 if __name__ == "__main__":

@@ -38,13 +38,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import limits, lineup, options, report
-from benchmarks.fanout_report import FLOOR
-from benchmarks.lineup import LABELS
+from benchmarks import bars, limits, lineup, options, report
+from benchmarks.bars import Bar
 from benchmarks.measure import Session, counts_of
+from benchmarks.peers import FLOOR, LABELS
 from benchmarks.process import ServerProcess
 from benchmarks.report import Spread, cell
 from benchmarks.timed_load import TimedLoadClient
+from benchmarks.turns import Run, in_turns
 
 __all__: list[str] = []
 
@@ -78,7 +79,8 @@ _QUICK = Plan(streams=100, events_per_second=20, rounds=2, seconds=0.5)
 
 #: Of a server and of the floor beside it.
 Result = dict[str, dict[str, Any]]
-Run = dict[str, Result]
+#: A server, and its client.
+Open = tuple[ServerProcess, TimedLoadClient]
 
 
 class Turns:
@@ -126,15 +128,14 @@ def main() -> int:
     """Run the benchmark and write its report. Return the exit status."""
     chosen = _parse()
     about = options.begin(chosen)
-    runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="django-sse-latency-") as path:
         directory = Path(path)
-        for number in range(chosen.runs):
-            with _open(FLOOR, chosen, directory) as (server, load):
-                names = lineup.in_turn(chosen.servers, number)
-                runs.append({n: _run(number, n, server, load, chosen, directory) for n in names})
+        with _open(FLOOR, chosen, directory) as floor:
+            runs = in_turns(
+                chosen.runs, chosen.servers, lambda name: _run(name, floor, chosen, directory)
+            )
     _write(chosen, about, runs)
-    return _check(runs) if chosen.check else 0
+    return bars.check(_bars(runs)) if chosen.check else 0
 
 
 def _parse() -> argparse.Namespace:
@@ -157,16 +158,13 @@ def _parse() -> argparse.Namespace:
         rounds=chosen.rounds or plan.rounds,
         seconds=chosen.seconds or plan.seconds,
     )
-    chosen.servers = [name for name in lineup.choose(chosen.servers) if name != FLOOR]
-    if chosen.check and _CHECKED not in chosen.servers:
-        parser.error(f"--check is about {_CHECKED}: measure it.")
+    lineup.choose(chosen, _CHECKED, parser)
+    chosen.servers = [name for name in chosen.servers if name != FLOOR]
     return chosen
 
 
 @contextlib.contextmanager
-def _open(
-    name: str, chosen: argparse.Namespace, directory: Path
-) -> Iterator[tuple[ServerProcess, TimedLoadClient]]:
+def _open(name: str, chosen: argparse.Namespace, directory: Path) -> Iterator[Open]:
     with ServerProcess(name, chosen.cores[0], directory) as server:
         load = TimedLoadClient(server.port, server.headers)
         try:
@@ -177,17 +175,11 @@ def _open(
 
 
 def _run(
-    number: int,
-    name: str,
-    floor: ServerProcess,
-    floor_load: TimedLoadClient,
-    chosen: argparse.Namespace,
-    directory: Path,
-) -> Result:
-    print(f"run {number + 1}: {name} … ", end="", flush=True)
-    floor_load.forget_times()
+    name: str, floor: Open, chosen: argparse.Namespace, directory: Path
+) -> tuple[Result, str]:
+    floor[1].forget_times()
     with _open(name, chosen, directory) as (server, load):
-        turns = {FLOOR: Turns(floor, floor_load), name: Turns(server, load)}
+        turns = {FLOOR: Turns(*floor), name: Turns(server, load)}
         gc.collect()
         gc.disable()
         try:
@@ -198,11 +190,10 @@ def _run(
             gc.enable()
         result = {each: turns[each].result() for each in turns}
     ours, least = result[name], result[FLOOR]
-    print(
+    return {"server": ours, "floor": least}, (
         f"p50 {ours['p50_ms']:.1f} ms, p99 {ours['p99_ms']:.1f}, lost {ours['lost']};"
         f" floor {least['p50_ms']:.1f}, {least['p99_ms']:.1f}"
     )
-    return {"server": ours, "floor": least}
 
 
 def _percentile(times: "array[int]", percent: int) -> float:
@@ -276,21 +267,17 @@ def _ratio(name: str, runs: list[Run], key: str) -> Spread:
     return Spread.of([run[name]["server"][key] / run[name]["floor"][key] for run in runs])
 
 
-def _check(runs: list[Run]) -> int:
-    """Print what was demanded of what was measured; return the exit status."""
-    ratio = _ratio(_CHECKED, runs, "p99_ms").median
-    verdicts = [ratio <= _TIMES_FLOOR]
-    print(
-        f"{_CHECKED}: the p99 is {ratio:.2f} times the floor's (at most {_TIMES_FLOOR:g}):"
-        f" {lineup.word(verdicts[-1])}"
-    )
+def _bars(runs: list[Run]) -> list[Bar]:
+    """Return what the package promises of what was measured."""
     faults = sum(run[_CHECKED]["server"][fault] for run in runs for fault in _FAULTS)
-    verdicts.append(not faults)
-    print(
-        f"{_CHECKED}: {faults} deliveries lost, repeated or reordered (at most 0):"
-        f" {lineup.word(verdicts[-1])}"
-    )
-    return 0 if all(verdicts) else 1
+    return [
+        Bar(
+            f"{_CHECKED}, p99, times the floor's",
+            _ratio(_CHECKED, runs, "p99_ms").median,
+            most=_TIMES_FLOOR,
+        ),
+        Bar(f"{_CHECKED}, lost, repeated or reordered", faults, most=0),
+    ]
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@ The load client: many event streams read by one thread, every event of each of t
 
 It has to be faster than the fastest server. So it waits in epoll, reads each socket that is ready
 once, and decodes each distinct piece of bytes once: the streams of a group are sent the same
-bytes, and a dict remembers which events those were. Of an event whose other fields differ from
-stream to stream, such as its id, the line with the data is remembered. Bytes not seen before, and
-those that begin or end within a chunk or an event, go the long way: the chunked coding is taken
-off, then events are looked for.
+bytes, and a dict remembers which events those were. Of events whose ids differ from stream to
+stream, the data is remembered. Bytes not seen before, and those that begin or end within a chunk
+or an event, go the long way: the chunked coding is taken off, then events are looked for.
 
 A run of events in order is two numbers, the first and how many, so a burst that a server has
 joined into one write costs no more to count than one event.
@@ -15,13 +14,13 @@ joined into one write costs no more to count than one event.
 import collections
 import dataclasses
 import os
-import re
 import select
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks.events import EVENT, GROUP
+from benchmarks.wire import Span, check_head, data_lines, dechunk, has_only_ids, runs_of
 
 __all__ = ["LoadClient", "Tally"]
 
@@ -30,10 +29,6 @@ _CONNECT_AT_ONCE = 50
 # Longer pieces, and more of them, hardly come twice.
 _REMEMBERED_BYTES = 65_536
 _REMEMBERED_PIECES = 2_048
-# The length of a chunk, if there is one, and the fields of an event before its data.
-_BEFORE_DATA = re.compile(rb"(?:([0-9a-fA-F]+)\r\n)?(?:(?:id|event|retry): [^\r\n]*\r?\n)*")
-
-Span = tuple[int, int]
 
 
 @dataclasses.dataclass(slots=True)
@@ -219,17 +214,9 @@ class LoadClient:
                 tally.deliveries += 1
 
     def _recognize(self, data: bytes) -> Span | None:
-        """Return the event, if *data* is one whose data has come before, with other fields."""
-        start = data.find(b"data: ")
-        span = self._known_data.get(data[start:])
-        fields = _BEFORE_DATA.fullmatch(data, 0, start) if span and start >= 0 else None
-        if fields is None:
-            return None
-        length = fields[1]
-        if length is None:
-            return None if self._is_chunked else span
-        is_one_chunk = int(length, 16) == len(data) - len(length) - 4
-        return span if self._is_chunked and is_one_chunk else None
+        """Return the events of *data*, if they have come before with other ids."""
+        span = self._known_data.get(data_lines(data))
+        return span if span and has_only_ids(data, self._is_chunked) else None
 
     def _decode(self, fd: int, data: bytes) -> list[Span]:
         """Return the events that *data* completes; keep what it leaves open."""
@@ -244,13 +231,13 @@ class LoadClient:
         is_fresh = not (self._chunks[fd] or self._events[fd])
         body = data
         if self._is_chunked:
-            body, self._chunks[fd] = _dechunk(self._chunks[fd] + data)
+            body, self._chunks[fd] = dechunk(self._chunks[fd] + data)
         text = self._events[fd] + body
         end = max(text.rfind(b"\n\n") + 2, text.rfind(b"\n\r\n") + 3)
         if end < 3:
             end = 0
         self._events[fd] = text[end:]
-        spans = _runs([int(seq) for seq in EVENT.findall(text[:end])])
+        spans = runs_of([int(seq) for seq in EVENT.findall(text[:end])])
         if self._chunks[fd] or self._events[fd]:
             self._unfinished.add(fd)
         else:
@@ -263,10 +250,10 @@ class LoadClient:
         if len(self._known) >= _REMEMBERED_PIECES:
             self._known.clear()
         self._known[data] = span
-        if span[1] == 1:
-            if len(self._known_data) >= _REMEMBERED_PIECES:
-                self._known_data.clear()
-            self._known_data[data[data.find(b"data: ") :]] = span
+        if len(self._known_data) >= _REMEMBERED_PIECES:
+            self._known_data.clear()
+        if has_only_ids(data, self._is_chunked):
+            self._known_data[data_lines(data)] = span
 
     def _take_head(self, fd: int, data: bytes) -> bytes:
         """Add *data* to the head of an answer; return what is behind the head."""
@@ -276,7 +263,7 @@ class LoadClient:
         if not end:
             self._heads[fd] = head
             return b""
-        self._is_chunked = _check_head(head)
+        self._is_chunked = check_head(head)
         del self._heads[fd]
         self._unfinished.discard(fd)
         return rest
@@ -287,37 +274,3 @@ class LoadClient:
             connection.close()
         self._sockets.clear()
         self._epoll.close()
-
-
-def _check_head(head: bytes) -> bool:
-    """Return whether the body is chunked; if not, it is all that comes until the end."""
-    status, *lines = head.lower().split(b"\r\n")
-    headers = dict(line.split(b": ", 1) for line in lines)
-    is_stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-    is_plain = headers.get(b"content-encoding", b"identity") == b"identity"
-    has_no_end = b"content-length" not in headers
-    if not (status.startswith(b"http/1.1 200") and is_stream and is_plain and has_no_end):
-        raise RuntimeError(f"This is not the start of an event stream: {head!r}")
-    return headers.get(b"transfer-encoding") == b"chunked"
-
-
-def _runs(seqs: list[int]) -> list[Span]:
-    """Return *seqs* as runs of numbers that follow each other: the first, and how many."""
-    runs, start = [], 0
-    for end in range(1, len(seqs) + 1):
-        if end == len(seqs) or seqs[end] != seqs[end - 1] + 1:
-            runs.append((seqs[start], end - start))
-            start = end
-    return runs
-
-
-def _dechunk(data: bytes) -> tuple[bytes, bytes]:
-    """Return what the whole chunks of *data* hold, and what is left of it."""
-    pieces, position = [], 0
-    while (end := data.find(b"\r\n", position)) >= 0:
-        stop = end + 2 + int(data[position:end], 16)
-        if len(data) < stop + 2:
-            break
-        pieces.append(data[end + 2 : stop])
-        position = stop + 2
-    return b"".join(pieces), data[position:]

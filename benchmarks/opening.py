@@ -28,11 +28,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import lineup, options, report
-from benchmarks.lineup import LABELS
+from benchmarks import bars, lineup, options, report
+from benchmarks.bars import Bar
 from benchmarks.opener import Opener, wait_until_idle
+from benchmarks.peers import LABELS
 from benchmarks.process import ServerProcess
 from benchmarks.report import Spread, cell, rounded
+from benchmarks.turns import Run, in_turns
 
 __all__ = ["PLAIN", "STREAMS", "Plan", "Turns", "measure_turns", "ratios"]
 
@@ -72,20 +74,18 @@ _QUICK = Plan(rounds=2, alone=1, seconds=0.1)
 
 #: Requests answered a second in each turn, by path.
 Turns = dict[str, list[float]]
-Run = dict[str, Turns]
 
 
 def main() -> int:
     """Run the benchmark and write its report. Return the exit status."""
     chosen = _parse()
     about = options.begin(chosen)
-    runs = []
     with tempfile.TemporaryDirectory(prefix="django-sse-opening-") as path:
-        for number in range(chosen.runs):
-            names = lineup.in_turn(chosen.servers, number)
-            runs.append({name: _run(number, name, chosen, Path(path)) for name in names})
+        runs = in_turns(
+            chosen.runs, chosen.servers, lambda name: _measure(name, chosen, Path(path))
+        )
     _write(chosen, about, runs)
-    return _check(runs) if chosen.check else 0
+    return bars.check(_bars(runs)) if chosen.check else 0
 
 
 def _parse() -> argparse.Namespace:
@@ -102,14 +102,11 @@ def _parse() -> argparse.Namespace:
     chosen.plan = plan._replace(
         rounds=chosen.rounds or plan.rounds, seconds=chosen.seconds or plan.seconds
     )
-    chosen.servers = lineup.choose(chosen.servers)
-    if chosen.check and _CHECKED not in chosen.servers:
-        parser.error(f"--check is about {_CHECKED}: measure it.")
+    lineup.choose(chosen, _CHECKED, parser)
     return chosen
 
 
-def _run(number: int, name: str, chosen: argparse.Namespace, directory: Path) -> Turns:
-    print(f"run {number + 1}: {name} … ", end="", flush=True)
+def _measure(name: str, chosen: argparse.Namespace, directory: Path) -> tuple[Turns, str]:
     plan = chosen.plan
     with ServerProcess(name, chosen.cores[0], directory) as server:
         paths = (STREAMS, PLAIN) if name in _WITH_PLAIN else (STREAMS,)
@@ -118,8 +115,7 @@ def _run(number: int, name: str, chosen: argparse.Namespace, directory: Path) ->
     told = f"{Spread.of(turns[STREAMS]).median:,.0f} streams/s"
     if PLAIN in turns:
         told += f", {Spread.of(ratios(turns)).median:.0%} of plain views"
-    print(told)
-    return turns
+    return turns, told
 
 
 def measure_turns(
@@ -189,15 +185,11 @@ def _ratio(name: str, runs: list[Run]) -> Spread | None:
     return Spread.of([ratio for run in runs for ratio in ratios(run[name])])
 
 
-def _check(runs: list[Run]) -> int:
-    """Print what was demanded of what was measured; return the exit status."""
+def _bars(runs: list[Run]) -> list[Bar]:
+    """Return what the package promises of what was measured."""
     ratio = _ratio(_CHECKED, runs)
-    passed = ratio is not None and ratio.median >= _OF_PLAIN
-    print(
-        f"{_CHECKED}: streams open at {ratio.median if ratio else 0:.2f} of the rate of a plain"
-        f" view (at least {_OF_PLAIN:g}): {lineup.word(passed)}"
-    )
-    return 0 if passed else 1
+    what = f"{_CHECKED}, streams opened, times the rate of a plain view"
+    return [Bar(what, ratio.median, least=_OF_PLAIN)] if ratio is not None else []
 
 
 if __name__ == "__main__":

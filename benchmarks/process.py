@@ -12,9 +12,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["ROOT", "ControlledProcess", "ServerProcess"]
+__all__ = ["ROOT", "ControlledProcess", "ServerProcess", "descendants_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Return the processes that the process *pid* has started, and those that they have."""
+    pids = [pid]
+    for each in pids:
+        for thread in Path(f"/proc/{each}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                pids += map(int, (thread / "children").read_text().split())
+    return pids[1:]
 
 
 class ControlledProcess:
@@ -102,13 +112,8 @@ class ControlledProcess:
         return found
 
     def _pids(self) -> list[int]:
-        """Return the process and all that descend from it, the process first."""
-        pids = [self._process.pid]
-        for pid in pids:
-            for thread in Path(f"/proc/{pid}/task").glob("*"):
-                with contextlib.suppress(OSError):
-                    pids += map(int, (thread / "children").read_text().split())
-        return pids
+        pid = self._process.pid
+        return [pid, *descendants_of(pid)]
 
 
 class ServerProcess(ControlledProcess):

@@ -1,12 +1,16 @@
 """The publisher inside a server's process, and the control connection that drives it."""
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from benchmarks.events import group_names, make_event
+from benchmarks.process import descendants_of
 
 __all__ = ["Counts", "Publish", "connect"]
 
@@ -59,6 +63,12 @@ class _Publisher(asyncio.Protocol):
             else:
                 run = self._paced if name == b"paced" else self._burst
                 self._task = asyncio.create_task(run(*map(int, numbers)))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        # The benchmark has gone, without a word to this process.
+        for pid in (*descendants_of(os.getpid()), os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     async def _paced(self, first: int, count: int, groups: int = 1) -> None:
         names = group_names(groups)

@@ -12,7 +12,8 @@ import time
 from array import array
 from collections.abc import Callable, Mapping
 
-from benchmarks.load import LoadClient, Span, Tally
+from benchmarks.load import LoadClient, Tally
+from benchmarks.wire import Span
 
 __all__ = ["TimedLoadClient"]
 

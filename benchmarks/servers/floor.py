@@ -11,12 +11,13 @@ import collections
 import json
 import re
 import socket
+from pathlib import Path
 from typing import Any, cast
 
 from benchmarks import publisher
 from benchmarks.events import GROUP
 
-__all__ = ["serve"]
+__all__ = ["run"]
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\n"
@@ -51,10 +52,16 @@ async def _publish(group: str, data: dict[str, Any]) -> None:
         connection.write(chunk)
 
 
-async def serve(listening: socket.socket, control: socket.socket) -> None:
+def run(listening: socket.socket, control: socket.socket, directory: Path) -> None:
     """Serve on *listening* for ever."""
+    import uvloop
+
+    uvloop.run(_serve(listening, control))
+
+
+async def _serve(listening: socket.socket, control: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Stream, sock=listening, backlog=4_096)
+    server = await loop.create_server(_Stream, sock=listening, backlog=65_535)
     greeting = {"port": listening.getsockname()[1], "headers": {}}
     await publisher.connect(control, _publish, greeting)
     await server.serve_forever()
