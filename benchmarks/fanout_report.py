@@ -1,43 +1,29 @@
 """From the runs of the fan-out benchmark to medians, tables and a plot."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import pairs, report
-from benchmarks.report import Spread, cell, rounded
+from benchmarks.bars import Bar
+from benchmarks.peers import C_FLOOR, FLOOR, LABELS, PEER
+from benchmarks.report import Spread, cell, ratio_of, rounded
+from benchmarks.turns import Run
 
 __all__ = [
-    "FLOOR",
-    "LABELS",
-    "ON_REDIS",
-    "PEER",
+    "OWN_IDS",
     "Row",
-    "Run",
+    "bars",
     "cost_table",
     "plot",
     "summarize",
     "table",
 ]
 
-Run = dict[str, dict[str, Any]]
+#: The part of a server's result that measure_bursts_with_own_ids() gives.
+OWN_IDS = "burst_with_own_ids"
 
-#: The servers in the order of the table, with the name that they have there.
-LABELS = {
-    "floor": "bare Python protocol on uvloop (the floor)",
-    "django_sse": "**django_sse** without history, uvicorn",
-    "django_sse-history": "**django_sse** with history, uvicorn",
-    "django_sse-stock": "django_sse, Django's stock handler, uvicorn",
-    "django_sse-generator": "django_sse, generator style, uvicorn",
-    "django_sse-daphne": "django_sse, daphne",
-    "django_sse-redis": "django_sse, Redis layer, uvicorn",
-    "django_sse-redis-history": "django_sse with history, Redis layer and store, uvicorn",
-    "sse-starlette": "sse-starlette, uvicorn",
-    "django-eventstream": "django-eventstream, uvicorn",
-    "django-eventstream-daphne": "django-eventstream, daphne",
-}
-FLOOR, PEER = "floor", "django-eventstream"
-#: What needs a Redis server.
-ON_REDIS = ("django_sse-redis", "django_sse-redis-history")
+_PARTS = ("paced", "burst", OWN_IDS)
+_FAULTS = ("lost", "repeated", "reordered")
 
 
 class Row(NamedTuple):
@@ -46,6 +32,7 @@ class Row(NamedTuple):
     paced: Spread
     cpu: Spread
     burst: Spread
+    own_ids: Spread | None
     to_floor: Spread | None
     to_peer: Spread | None
     faults: dict[str, int]
@@ -61,18 +48,15 @@ def _summarize(name: str, runs: list[Run]) -> Row:
     def spread(part: str, key: str) -> Spread:
         return Spread.of([run[name][part][key] for run in runs])
 
-    def ratio(other: str) -> Spread | None:
-        if other not in runs[0]:
-            return None
-        return Spread.of([_rate(run, name) / _rate(run, other) for run in runs])
-
     bursts = [run[name]["burst"] for run in runs]
+    has_own_ids = OWN_IDS in runs[0][name]
     return Row(
         paced=spread("paced", "deliveries_per_second"),
         cpu=spread("paced", "cpu_us_per_delivery"),
         burst=spread("burst", "deliveries_per_second"),
-        to_floor=ratio(FLOOR),
-        to_peer=ratio(PEER),
+        own_ids=spread(OWN_IDS, "deliveries_per_second") if has_own_ids else None,
+        to_floor=ratio_of(runs, name, FLOOR),
+        to_peer=ratio_of(runs, name, PEER),
         faults={
             fault: sum(run[name]["paced"][fault] for run in runs)
             for fault in ("lost", "repeated", "reordered")
@@ -81,8 +65,30 @@ def _summarize(name: str, runs: list[Run]) -> Row:
     )
 
 
-def _rate(run: Run, name: str) -> float:
-    return float(run[name]["paced"]["deliveries_per_second"])
+def bars(runs: list[Run]) -> list[Bar]:
+    """Return what the package promises of what was measured."""
+    us, daphne = "django_sse", "django_sse-daphne"
+    promises = [
+        (us, "floor", "paced", "paced", 0.7),
+        (us, PEER, "paced", "paced", 7),
+        (us, "sse-starlette", "paced", "paced", 3),
+        (us, "better-sse", "paced", "paced", 1.5),
+        (us, "nchan", "paced", "paced", 0.75),
+        (daphne, "django-eventstream-daphne", "paced", "paced", 5),
+        (us, "floor", "burst", "burst", 20),
+        (us, "floor", OWN_IDS, "burst", 8),
+    ]
+    found = []
+    for name, other, part, to_part, least in promises:
+        if part in runs[0].get(name, {}):
+            ratio = ratio_of(runs, name, other, part, to_part)
+            what = f"{name}, {part.replace('_', ' ')}, times {other}"
+            found += [Bar(what, ratio.median, least=least)] if ratio else []
+    for name in (us, daphne):
+        parts = [run[name][p] for run in runs if name in run for p in run[name] if p in _PARTS]
+        faults = sum(part[fault] for part in parts for fault in _FAULTS)
+        found += [Bar(f"{name}, lost, repeated or reordered", faults, most=0)] if parts else []
+    return found
 
 
 def table(rows: dict[str, Row]) -> str:
@@ -96,6 +102,7 @@ def table(rows: dict[str, Row]) -> str:
         "lost, repeated, reordered",
         "burst: deliveries a second",
         "burst: lost",
+        "burst, ids that differ",
     ]
     return report.table(head, (_cells(name, row) for name, row in rows.items()))
 
@@ -110,6 +117,7 @@ def _cells(name: str, row: Row) -> list[str]:
         ", ".join(map(str, row.faults.values())),
         cell(row.burst, rounded),
         f"{row.burst_lost:.0%}" if row.burst_lost else "0",
+        cell(row.own_ids, rounded),
     ]
 
 
@@ -170,6 +178,6 @@ def plot(rows: dict[str, Row], title: str, paths: list[Path]) -> None:
 
 
 def _color(name: str) -> str:
-    if name == FLOOR:
+    if name in (C_FLOOR, FLOOR):
         return "#c8ccd0"
     return "#2a78b5" if name.startswith("django_sse") else "#8f9aa5"

@@ -223,12 +223,12 @@ def test_cost_of_history_is_a_ratio_within_each_round() -> None:
     """A machine that is slow for a round is slow for both."""
     rounds = [
         {
-            "django_sse": _result(rate)["paced"],
-            "django_sse-history": _result(rate * 0.8)["paced"],
+            "django_sse-no-history": _result(rate)["paced"],
+            "django_sse": _result(rate * 0.8)["paced"],
         }
         for rate in (100_000, 10_000, 50_000)
     ]
-    cost = pairs.summarize([{"django_sse-history": rounds}])["django_sse-history"]
+    cost = pairs.summarize([{"django_sse": rounds}])["django_sse"]
     assert cost.rate == pytest.approx((0.8, 0.8, 0.8))
     assert cost.cpu == pytest.approx((1.25, 1.25, 1.25))
     assert cost.faults == 0
@@ -265,8 +265,8 @@ def test_blocks_of_the_page_are_those_of_the_benchmarks() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "part"),
     [
-        ("fanout", "--servers --pairs django_sse-history --streams 3 --rounds 1", "history"),
-        ("replay", "--servers django_sse-history --streams 3 --events 60", "runs"),
+        ("fanout", "--servers --pairs django_sse --streams 3 --rounds 1", "history"),
+        ("replay", "--servers django_sse --streams 3 --events 60", "runs"),
         ("publishing", "--ways group_send-pubsub redis-pubsub --seconds 0.01", "runs"),
         ("saving", "--ways sqlite-memory", "runs"),
         ("registry", "--ways sqlite sqlite-users --streams 5 --seconds 1", "runs"),
