@@ -12,7 +12,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
@@ -186,7 +186,7 @@ class Wire(Channel):
     def __init__(self, **options: int) -> None:
         super().__init__(mark=10**9)
         ours, self.client = socket.socketpair()
-        self.reactor: Any = Reactor()
+        self.reactor = cast(Any, Reactor())
         protocol: Any = None
         for name, value in options.items():
             ours.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
