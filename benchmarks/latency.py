@@ -33,6 +33,7 @@ import gc
 import statistics
 import sys
 import tempfile
+import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,16 +67,26 @@ _FAULTS = ("lost", "repeated", "reordered")
 
 
 class Plan(NamedTuple):
-    """How many streams, how many events a second; and how many turns of how long."""
+    """
+    How much is measured.
+
+    Attributes:
+        streams: How many streams there are, all of one group.
+        events_per_second: How often an event is published.
+        rounds: How many turns a server has in a run.
+        seconds: How long a turn lasts.
+        rest_seconds: How long a server is left alone when its streams are open.
+    """
 
     streams: int
     events_per_second: float
     rounds: int
     seconds: float
+    rest_seconds: float
 
 
-_FULL = Plan(streams=1_000, events_per_second=20, rounds=4, seconds=2)
-_QUICK = Plan(streams=100, events_per_second=20, rounds=2, seconds=0.5)
+_FULL = Plan(streams=1_000, events_per_second=20, rounds=4, seconds=2, rest_seconds=2)
+_QUICK = Plan(streams=100, events_per_second=20, rounds=2, seconds=0.5, rest_seconds=0)
 
 #: Of a server and of the floor beside it.
 Result = dict[str, dict[str, Any]]
@@ -169,6 +180,8 @@ def _open(name: str, chosen: argparse.Namespace, directory: Path) -> Iterator[Op
         load = TimedLoadClient(server.port, server.headers)
         try:
             load.open(chosen.plan.streams)
+            # What opening leaves to do is over then: the rows of the registry.
+            time.sleep(chosen.plan.rest_seconds)
             yield server, load
         finally:
             load.close()
