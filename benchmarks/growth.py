@@ -82,9 +82,9 @@ class Plan(NamedTuple):
 
 _FULL = Plan(
     streams=(100, 300, 1_000, 3_000, 10_000, 20_000),
-    groups=(1, 10, 100, 1_000, 10_000),
+    groups=(1, 100, 1_000, 10_000),
     spread=10_000,
-    rounds=4,
+    rounds=3,
     deliveries=40_000,
 )
 _QUICK = Plan(streams=(20, 100, 200), groups=(1, 10, 100), spread=100, rounds=2, deliveries=2_000)
@@ -114,7 +114,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--streams", type=int, nargs="+", metavar="COUNT", help="sizes")
     parser.add_argument("--groups", type=int, nargs="*", metavar="COUNT", help="sizes")
     parser.add_argument("--spread", type=int, help="streams that are dealt out to the groups")
-    parser.add_argument("--rounds", type=int, help="of turns, for each size (4; quick 2)")
+    parser.add_argument("--rounds", type=int, help="of turns, for each size (3; quick 2)")
     chosen = options.parse(parser)
     plan = _QUICK if chosen.quick else _FULL
     sizes = tuple(chosen.streams or plan.streams)

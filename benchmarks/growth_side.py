@@ -56,7 +56,7 @@ class Side:
         self._process.wait()
 
     def open(self, count: int, groups: int) -> int:
-        """Open streams, dealt out to the *groups*, until there are *count*; return how many more."""
+        """Open streams, dealt out to the *groups*, until there are *count*; return how many."""
         self.streams, opened = self._ask("open", count, groups)
         return int(opened)
 

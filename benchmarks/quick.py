@@ -74,7 +74,7 @@ class Plan(NamedTuple):
 
 
 _FULL = Plan(
-    streams=1_000, rounds=10, seconds=0.4, burst_events=200, burst_rounds=5, rest_seconds=2
+    streams=1_000, rounds=8, seconds=0.4, burst_events=200, burst_rounds=4, rest_seconds=2
 )
 _QUICK = Plan(streams=100, rounds=2, seconds=0.1, burst_events=20, burst_rounds=2, rest_seconds=0)
 
