@@ -57,7 +57,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bars, fanout_report, options, pairs, peers, report, services
+from benchmarks import bars, fanout_report, options, pairs, peers, report, server_plot, services
 from benchmarks.fanout_report import OWN_IDS
 from benchmarks.measure import Plan, measure, measure_bursts_with_own_ids
 from benchmarks.turns import Run, in_turns
@@ -190,8 +190,8 @@ def _write(
     report.write("fanout", text, content, chosen.output, figure=_FIGURE)
     if rows:
         title = f"One event to {plan.streams:,} streams: {report.of_runs(len(runs))}"
-        images = report.images_directory(chosen.output)
-        fanout_report.plot(rows, title, [images / "fanout.png", images / "fanout.svg"])
+        drawn = {name: (row.paced, row.cpu) for name, row in rows.items()}
+        server_plot.plot("fanout", drawn, title, chosen.output)
 
 
 def _conditions(plan: Plan, runs: list[Run]) -> str:

@@ -1,11 +1,10 @@
 """From the runs of the fan-out benchmark to medians, tables and a plot."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import pairs, report
 from benchmarks.bars import Bar
-from benchmarks.peers import C_FLOOR, FLOOR, LABELS, PEER
+from benchmarks.peers import FLOOR, LABELS, PEER
 from benchmarks.report import Spread, cell, ratio_of, rounded
 from benchmarks.turns import Run
 
@@ -14,7 +13,6 @@ __all__ = [
     "Row",
     "bars",
     "cost_table",
-    "plot",
     "summarize",
     "table",
 ]
@@ -129,55 +127,3 @@ def cost_table(costs: dict[str, pairs.Cost]) -> str:
         for name, cost in costs.items()
     ]
     return report.table(head, rows)
-
-
-def plot(rows: dict[str, Row], title: str, paths: list[Path]) -> None:
-    """Draw the paced rate and the CPU time of each server, with the spread of the runs."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    # The text of an SVG stays text, and two runs of the same figures give the same file.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fanout", "font.size": 10})
-    names = list(reversed(rows))
-    figure, axes = plt.subplots(
-        1, 2, sharey=True, figsize=(11, 0.5 * len(names) + 1.6), layout="constrained"
-    )
-    panels = (
-        ("deliveries a second, paced (more is better)", "paced", rounded),
-        ("server CPU, µs a delivery (less is better)", "cpu", "{:.1f}".format),
-    )
-    for axis, (label, field, write) in zip(axes, panels, strict=True):
-        spreads = [getattr(rows[name], field) for name in names]
-        medians = [spread.median for spread in spreads]
-        around = [
-            [spread.median - spread.least for spread in spreads],
-            [spread.most - spread.median for spread in spreads],
-        ]
-        bars = axis.barh(
-            [LABELS[name].replace("**", "") for name in names],
-            medians,
-            xerr=around,
-            color=[_color(name) for name in names],
-            error_kw={"ecolor": "#1f2933", "capsize": 3, "linewidth": 1},
-        )
-        # Beside the end of the spread, not of the bar: they would lie over each other.
-        texts = [write(median) for median in medians]
-        axis.bar_label(bars, texts, padding=5)
-        axis.set_xlabel(label)
-        axis.set_xlim(0, 1.2 * max(spread.most for spread in spreads))
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(axis="y", length=0)
-        axis.locator_params(axis="x", nbins=6)
-    axes[0].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    figure.suptitle(title)
-    for path in paths:
-        figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else {})
-    plt.close(figure)
-
-
-def _color(name: str) -> str:
-    if name in (C_FLOOR, FLOOR):
-        return "#c8ccd0"
-    return "#2a78b5" if name.startswith("django_sse") else "#8f9aa5"

@@ -13,6 +13,8 @@ __all__ = [
     "OURS",
     "STREAMS",
     "Run",
+    "beyond_floor",
+    "cheapest",
     "cost",
     "faults",
     "growth",
@@ -25,6 +27,9 @@ STREAMS, GROUPS = "streams", "groups"
 
 #: The rounds of each server, by axis and size.
 Run = dict[str, dict[int, dict[str, list[dict[str, Any]]]]]
+
+# Where one end of an axis is so many times the other, it is logarithmic.
+_LOG_FROM = 20
 
 _NAMES = {FLOOR: "the floor", OURS: "django_sse"}
 _COLORS = {FLOOR: "#8f9aa5", OURS: "#2a78b5"}
@@ -62,9 +67,13 @@ def _growth(run: Run, axis: str, name: str, size: int, least: int) -> float:
     return cost(run[axis][size][name]) / cost(run[axis][least][name])
 
 
-def _beyond_floor(runs: list[Run], axis: str, size: int) -> Spread:
-    """Return the growth of this package, of the floor's."""
-    least = min(runs[0][axis])
+def cheapest(runs: list[Run], axis: str) -> int:
+    """Return the size at which a delivery costs this package least."""
+    return min(runs[0][axis], key=lambda size: _costs(runs, axis, OURS, size).median)
+
+
+def beyond_floor(runs: list[Run], axis: str, size: int, least: int) -> Spread:
+    """Return the growth of this package from the size *least* to *size*, of the floor's."""
     return Spread.of(
         [
             _growth(run, axis, OURS, size, least) / _growth(run, axis, FLOOR, size, least)
@@ -94,7 +103,8 @@ def _cells(axis: str, size: int, runs: list[Run]) -> list[str]:
     for name in (FLOOR, OURS):
         cells.append(cell(_costs(runs, axis, name, size), "{:.1f}".format))
         cells.append(cell(growth(runs, axis, name, size), "{:.2f}".format))
-    cells.append(cell(_beyond_floor(runs, axis, size), "{:.2f}".format))
+    beyond = beyond_floor(runs, axis, size, min(runs[0][axis]))
+    cells.append(cell(beyond, "{:.2f}".format))
     cells += [cell(_rates(runs, axis, name, size), rounded) for name in (FLOOR, OURS)]
     return cells
 
@@ -110,7 +120,7 @@ def plot(runs: list[Run], paths: list[Path]) -> None:
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 10})
     axes_of = [axis for axis in (STREAMS, GROUPS) if runs[0][axis]]
     figure, panels = plt.subplots(
-        2, len(axes_of), sharex="col", sharey="row", squeeze=False, figsize=(11, 6),
+        2, len(axes_of), sharex="col", squeeze=False, figsize=(11, 6),
         layout="constrained",
     )  # fmt: skip
     rows = ((_costs, "CPU, µs a delivery"), (_rates, "deliveries a second"))
@@ -122,6 +132,7 @@ def plot(runs: list[Run], paths: list[Path]) -> None:
                 spreads = [spread_of(runs, axis, name, size) for size in sizes]
                 _draw(panel, sizes, spreads, name)
             _label(panel, axis if row else "", "" if column else label)
+            panel.set_xlim(min(runs[0][axis]) / 1.5, max(runs[0][axis]) * 1.5)
     panels[0][0].legend(frameon=False)
     figure.suptitle(f"More streams of one group, and more groups: {report.of_runs(len(runs))}")
     for path in paths:
@@ -148,7 +159,11 @@ def _draw(panel: Any, sizes: list[int], spreads: list[Spread], name: str) -> Non
 
 def _label(panel: Any, below: str, beside: str) -> None:
     panel.set_xscale("log")
-    panel.set_ylim(bottom=0)
+    least, most = panel.dataLim.y0, panel.dataLim.y1
+    if least > 0 and most / least > _LOG_FROM:
+        panel.set_yscale("log")
+    else:
+        panel.set_ylim(bottom=0)
     panel.set_xlabel(below)
     panel.set_ylabel(beside)
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -55,9 +55,10 @@ class Side:
         self._process.stdin.close()
         self._process.wait()
 
-    def open(self, count: int, groups: int) -> None:
-        """Open streams until there are *count*, dealt out to the *groups*; wait until all rest."""
-        self.streams = self._ask("open", count, groups)
+    def open(self, count: int, groups: int) -> int:
+        """Open streams, dealt out to the *groups*, until there are *count*; return how many."""
+        self.streams, opened = self._ask("open", count, groups)
+        return int(opened)
 
     def measure(self, events: int) -> dict[str, Any]:
         """Publish *events*, paced, and return what came of it."""
@@ -83,7 +84,8 @@ class _Clients:
         self._others = LoadClient(server.port, server.headers)
         self._session = Session(server, self._load)
 
-    def open(self, count: int, groups: int) -> int:
+    def open(self, count: int, groups: int) -> tuple[int, int]:
+        opened = count - len(self._load) - len(self._others)
         names = group_names(groups)
         reached = count * len(names[:_GROUPS_REACHED]) // groups
         self._load.open(
@@ -95,7 +97,7 @@ class _Clients:
         self._session.warm_up()
         wait_until_idle(self._server)
         gc.collect()
-        return len(self._load)
+        return len(self._load), opened
 
     def measure(self, events: int) -> dict[str, Any]:
         return measure_paced(self._session, events)

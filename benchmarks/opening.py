@@ -69,7 +69,7 @@ class Plan(NamedTuple):
     seconds: float
 
 
-_FULL = Plan(rounds=8, alone=3, seconds=1.0)
+_FULL = Plan(rounds=6, alone=3, seconds=1.0)
 _QUICK = Plan(rounds=2, alone=1, seconds=0.1)
 
 #: Requests answered a second in each turn, by path.
@@ -95,7 +95,7 @@ def _parse() -> argparse.Namespace:
         check=f"streams open at {_OF_PLAIN:g} of the rate of a plain view, or faster",
     )
     parser.add_argument("--seconds", type=float, help="length of a turn, about (1; quick 0.1)")
-    parser.add_argument("--rounds", type=int, help="of streams beside pages, each run (8; 2)")
+    parser.add_argument("--rounds", type=int, help="of streams beside pages, each run (6; 2)")
     lineup.add_option(parser, _USUAL)
     chosen = options.parse(parser)
     plan = _QUICK if chosen.quick else _FULL

@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bars, options, peers, report, services
+from benchmarks import bars, options, peers, report, server_plot, services
 from benchmarks.bars import Bar
 from benchmarks.measure import Plan, measure
 from benchmarks.report import Spread, cell, ratio_of, rounded
@@ -47,6 +47,7 @@ SERVERS = (
     "django-eventstream-redis",
 )
 
+_FIGURE = "![Deliveries a second and CPU time a delivery, by server](images/owngroups.svg)"
 _FAULTS = ("lost", "repeated", "reordered")
 _STREAMS, _QUICK_STREAMS = 1_000, 50
 
@@ -130,19 +131,27 @@ def _write(chosen: argparse.Namespace, about: dict[str, Any], runs: list[Run]) -
         ]
     )
     content = {"machine": about, "plan": chosen.plan._asdict(), "runs": runs}
-    report.write("owngroups", text, content, chosen.output)
+    report.write("owngroups", text, content, chosen.output, figure=_FIGURE)
+    drawn = {name: _measured(name, runs) for name in SERVERS if name in runs[0]}
+    title = f"One event to each of {streams:,} streams' own groups: {report.of_runs(len(runs))}"
+    server_plot.plot("owngroups", drawn, title, chosen.output)
+
+
+def _measured(name: str, runs: list[Run]) -> tuple[Spread, Spread]:
+    """Return the deliveries a second, and what each costs the server."""
+    keys = ("deliveries_per_second", "cpu_us_per_delivery")
+    rate, cpu = (Spread.of([run[name]["paced"][key] for run in runs]) for key in keys)
+    return rate, cpu
 
 
 def _cells(name: str, runs: list[Run]) -> list[str]:
-    def spread(key: str) -> Spread:
-        return Spread.of([run[name]["paced"][key] for run in runs])
-
+    rate, cpu = _measured(name, runs)
     return [
         peers.LABELS[name],
-        cell(spread("deliveries_per_second"), rounded),
+        cell(rate, rounded),
         cell(ratio_of(runs, name, peers.FLOOR), "{:.0%}".format),
         cell(ratio_of(runs, name, _peer_of(name)), "{:.1f}".format),
-        cell(spread("cpu_us_per_delivery"), "{:.1f}".format),
+        cell(cpu, "{:.1f}".format),
         ", ".join(str(sum(run[name]["paced"][fault] for run in runs)) for fault in _FAULTS),
     ]
 

@@ -216,7 +216,7 @@ def test_compare_fails_when_a_ratio_is_worse_than_its_tolerance(
     """Both ratios and the change are printed."""
     machine = {"cpu": "c", "date": "2026-01-01", "commit": "abc"}
     before = {"machine": machine, "runs": [{"paced": [0.5]}] * 3}
-    chosen: Any = type("Chosen", (), {"plan": quick.Plan(1, 1, 1, 1, 1)})
+    chosen: Any = type("Chosen", (), {"plan": quick.Plan(1, 1, 1, 1, 1, 1)})
     assert quick.compare(chosen, machine, [{"paced": [now]}], before) == status
     printed = capsys.readouterr().out
     assert f"{now:.3f}" in printed
