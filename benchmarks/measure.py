@@ -167,7 +167,7 @@ def measure_paced(session: Session, count: int) -> dict[str, Any]:
         "cpu_us_per_delivery": cpu / max(1, tally.deliveries) * 1e6,
         "server_core_share": cpu / seconds,
         "client_core_share": own_cpu / seconds,
-        "deliveries_per_read": tally.deliveries / (load.reads - reads),
+        "deliveries_per_read": tally.deliveries / max(1, load.reads - reads),
         "bytes_per_delivery": (load.bytes_read - size) / max(1, tally.deliveries),
     }
 
@@ -192,7 +192,7 @@ def measure_bursts(session: Session, events: int, bursts: int) -> dict[str, Any]
         "deliveries_per_second": sums["deliveries"] / seconds,
         "cpu_us_per_delivery": cpu / max(1, sums["deliveries"]) * 1e6,
         "client_core_share": own_cpu / seconds,
-        "deliveries_per_read": sums["deliveries"] / (load.reads - reads),
+        "deliveries_per_read": sums["deliveries"] / max(1, load.reads - reads),
     }
 
 
