@@ -157,7 +157,7 @@ def measure_paced(session: Session, count: int) -> dict[str, Any]:
     reads, size = load.reads, load.bytes_read
     cpu, own_cpu, began = server.cpu_seconds(), time.process_time(), time.perf_counter()
     tally = session.paced(count)
-    seconds = tally.finished_at - began
+    seconds = (tally.finished_at or time.perf_counter()) - began
     cpu, own_cpu = server.cpu_seconds() - cpu, time.process_time() - own_cpu
     server.wait_until_done()
     return {
@@ -167,7 +167,7 @@ def measure_paced(session: Session, count: int) -> dict[str, Any]:
         "cpu_us_per_delivery": cpu / max(1, tally.deliveries) * 1e6,
         "server_core_share": cpu / seconds,
         "client_core_share": own_cpu / seconds,
-        "deliveries_per_read": tally.deliveries / (load.reads - reads),
+        "deliveries_per_read": tally.deliveries / max(1, load.reads - reads),
         "bytes_per_delivery": (load.bytes_read - size) / max(1, tally.deliveries),
     }
 
@@ -180,7 +180,7 @@ def measure_bursts(session: Session, events: int, bursts: int) -> dict[str, Any]
     for _ in range(bursts):
         began = time.perf_counter()
         tally = session.burst(events)
-        seconds += tally.finished_at - began
+        seconds += (tally.finished_at or time.perf_counter()) - began
         server.wait_until_done()
         for name, number in counts_of(tally).items():
             sums[name] += number
@@ -192,7 +192,7 @@ def measure_bursts(session: Session, events: int, bursts: int) -> dict[str, Any]
         "deliveries_per_second": sums["deliveries"] / seconds,
         "cpu_us_per_delivery": cpu / max(1, sums["deliveries"]) * 1e6,
         "client_core_share": own_cpu / seconds,
-        "deliveries_per_read": sums["deliveries"] / (load.reads - reads),
+        "deliveries_per_read": sums["deliveries"] / max(1, load.reads - reads),
     }
 
 
@@ -210,7 +210,7 @@ def _measure_ceiling(session: Session) -> float:
         time.sleep(0.05)
         began = time.perf_counter()
         session.load.read(_QUIET_SECONDS)
-        seconds += tally.finished_at - began
+        seconds += (tally.finished_at or time.perf_counter()) - began
         deliveries += tally.deliveries
     return deliveries / seconds
 

@@ -1,6 +1,7 @@
 """What servers that are programs of their own have in common: a free port, a start, an end."""
 
 import asyncio
+import atexit
 import contextlib
 import os
 import socket
@@ -24,10 +25,15 @@ def free_ports(count: int) -> list[int]:
 
 
 def start(command: Sequence[str | Path], directory: Path) -> None:
-    """Start a program on this process's core; its output goes into a file of *directory*."""
+    """
+    Start a program on this process's core; its output goes into a file of *directory*.
+
+    It is told to end when this process ends by itself.
+    """
     directory.mkdir(exist_ok=True)
     with (directory / "output.txt").open("wb") as output:
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    atexit.register(program.terminate)
 
 
 async def until_it_answers(port: int, directory: Path | None = None) -> None:
