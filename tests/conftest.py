@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import contextvars
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -7,6 +8,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from _pytest.runner import runtestprotocol
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.asgi import get_asgi_application as get_stock_application
 from django.db import connections
@@ -27,6 +29,21 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("suite")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """
+    Run each test in a context of its own.
+
+    Each of Django's URL resolvers leaves a variable in it, a test with URLs of its own makes ten
+    of them, and asgiref goes through all at each change of threads: the thousandth test would
+    take ten times as long as it does alone.
+    """
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    contextvars.copy_context().run(runtestprotocol, item, nextitem=nextitem)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.fixture(autouse=True)
