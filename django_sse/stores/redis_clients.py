@@ -101,6 +101,9 @@ class Clients:
             own = self._of_loops[key] = _LoopClient(*made)
             _before_close(key[1], lambda: self._end(key))
         async with own.free:
+            if self._is_cluster:
+                # Before it knows the cluster redis-py asks any node, and goes astray.
+                await own.client.initialize()
             try:
                 return await own.client.execute_command(
                     *_command("EVALSHA", script, keys, arguments)
@@ -123,7 +126,10 @@ class Clients:
         once = {"retry": retry(NoBackoff(), 0)}
         address = options.pop("address", None)
         if self._is_cluster:
-            options |= once | {"startup_nodes": self._startup_nodes(cluster)}
+            # What has moved is followed, one slot at a time: to ask for all of them anew, redis-py
+            # breaks off the calls that are under way.
+            options |= once | {"reinitialize_steps": 0}
+            options["startup_nodes"] = self._startup_nodes(cluster)
             made = cluster.from_url(address, **options) if address else cluster(**options)
             return made, _CONNECTIONS
         pool = pool_class.from_url(address, **options) if address else pool_class(**options)
