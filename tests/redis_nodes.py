@@ -64,7 +64,7 @@ class Node:
     def call(self, *command: object) -> Any:
         """Return the node's answer to *command*."""
         with redis.Redis(port=self.port) as client:
-            return client.execute_command(*command)  # type: ignore[arg-type]
+            return client.execute_command(*command)
 
     def kill(self) -> None:
         """End it at once, with no word to its clients."""
@@ -88,6 +88,10 @@ class Node:
         """Return what it knows of its cluster, by the port of each node."""
         found = self.call("CLUSTER NODES")
         return {address.rpartition(":")[2]: about for address, about in found.items()}
+
+
+def _has_its_master(replica: Node) -> bool:
+    return bool(replica.call("INFO", "replication")["master_link_status"] == "up")
 
 
 class Cluster:
@@ -134,7 +138,7 @@ class Cluster:
         until(lambda: all(map(self._has_met_all, self.nodes)))
         for replica, master in zip(self.replicas, self.masters, strict=False):
             replica.call("CLUSTER REPLICATE", master.id)
-            until(lambda of=replica: of.call("INFO", "replication")["master_link_status"] == "up")
+        until(lambda: all(map(_has_its_master, self.replicas)))
         return self
 
     def _has_met_all(self, node: Node) -> bool:

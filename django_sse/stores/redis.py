@@ -12,7 +12,7 @@ from django_sse.conf import get_settings, is_seconds
 from django_sse.groups import layer_group
 from django_sse.positions import Position
 from django_sse.stores.base import BaseStore, Entry, Slice
-from django_sse.stores.redis_clients import Clients, parse_hosts
+from django_sse.stores.redis_clients import Clients, check_cluster_hosts, parse_hosts
 from django_sse.stores.redis_scripts import APPEND, POSITIONS, READ, TRIM
 
 __all__ = ["RedisStore"]
@@ -62,6 +62,10 @@ class RedisStore(BaseStore):
                 f"RedisStore: prefix is {prefix!r}; it must be a string without braces, which mark"
                 " what a cluster keeps together."
             )
+        if not isinstance(cluster, bool):
+            raise ImproperlyConfigured(
+                f"RedisStore: cluster is {cluster!r}; it must be True or False."
+            )
         if timeout_seconds is not None and not is_seconds(timeout_seconds):
             raise ImproperlyConfigured(
                 f"RedisStore: timeout_seconds is {timeout_seconds!r}; it must be a number of"
@@ -73,6 +77,8 @@ class RedisStore(BaseStore):
         self._head_ms = self._age_ms + _HEAD_SECONDS * 1000
         timeout = timeout_seconds or get_settings().channel_layer_timeout_seconds
         parsed = parse_hosts([url] if url is not None else hosts)
+        if cluster:
+            check_cluster_hosts(parsed)
         self._clients = [
             Clients(hosts, is_cluster=cluster, timeout_seconds=timeout)
             for hosts in ([parsed] if cluster else [[host] for host in parsed])

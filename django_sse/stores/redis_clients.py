@@ -1,9 +1,10 @@
 """Connections to one Redis server or cluster, for every thread, event loop and process."""
 
 import asyncio
+import contextlib
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -13,12 +14,18 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
-from redis.exceptions import NoScriptError
+from redis.exceptions import (
+    AskError,
+    ClusterCrossSlotError,
+    MovedError,
+    NoScriptError,
+    RedisClusterException,
+)
 from redis.retry import Retry
 
 from django_sse.stores.redis_scripts import Script
 
-__all__ = ["Clients", "parse_hosts"]
+__all__ = ["Clients", "check_cluster_hosts", "parse_hosts"]
 
 # Of one event loop, or of the threads of one process; calls beyond it wait for their turn.
 _CONNECTIONS = 50
@@ -56,6 +63,33 @@ def _parse_host(host: Any) -> dict[str, Any]:
     return dict(host)
 
 
+def check_cluster_hosts(hosts: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ImproperlyConfigured if one of *hosts*, as of parse_hosts(), is no cluster's node."""
+    for host in hosts:
+        found = {**host, **_known_of(host)}
+        if found.get("path"):
+            raise ImproperlyConfigured(
+                f"RedisStore: {found['path']!r} is a socket of this machine, and the nodes of a"
+                " cluster have addresses; give redis://host:port."
+            )
+        if db := found.get("db"):
+            raise ImproperlyConfigured(
+                f"RedisStore: {_name(host)} names the database {db}, and a cluster has the"
+                " database 0 alone; take it out. Projects keep apart by prefix."
+            )
+
+
+def _known_of(host: Mapping[str, Any]) -> dict[str, Any]:
+    """Return redis-py's options for the address of *host*, as far as that is a URL."""
+    return dict(parse_url(host["address"]) if "address" in host else host)  # type: ignore[no-untyped-call]
+
+
+def _name(host: Mapping[str, Any]) -> str:
+    """Return *host* as an error may show it, without its password."""
+    known = _known_of(host)
+    return known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}"
+
+
 class Clients:
     """
     The clients of one server, or of one cluster: one for each process and one for each event loop.
@@ -83,10 +117,11 @@ class Clients:
         pid = os.getpid()
         own = self._of_processes.get(pid)
         if own is None:
-            client, slots = self._make(Redis, ConnectionPool, RedisCluster, Retry)
+            with self._explained():  # That of a cluster asks it at once.
+                client, slots = self._make(Redis, ConnectionPool, RedisCluster, Retry)
             own = self._of_processes.setdefault(pid, (client, threading.Semaphore(slots)))
         client, free = own
-        with free:
+        with free, self._explained():
             try:
                 return client.execute_command(*_command("EVALSHA", script, keys, arguments))
             except NoScriptError:
@@ -101,15 +136,40 @@ class Clients:
             own = self._of_loops[key] = _LoopClient(*made)
             _before_close(key[1], lambda: self._end(key))
         async with own.free:
+            with self._explained():
+                return await self._acall(own.client, script, keys, arguments)
+
+    async def _acall(
+        self, client: Any, script: Script, keys: Sequence[str], arguments: Sequence[Any]
+    ) -> Any:
+        if self._is_cluster:
+            # Before it knows the cluster redis-py asks any node, and goes astray.
+            await client.initialize()
+        try:
+            return await client.execute_command(*_command("EVALSHA", script, keys, arguments))
+        except NoScriptError:
+            return await client.execute_command(*_command("EVAL", script, keys, arguments))
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Tell of servers that are not what the options say."""
+        names = ", ".join(map(_name, self._hosts))
+        try:
+            yield
+        except (AskError, ClusterCrossSlotError, MovedError) as error:
             if self._is_cluster:
-                # Before it knows the cluster redis-py asks any node, and goes astray.
-                await own.client.initialize()
-            try:
-                return await own.client.execute_command(
-                    *_command("EVALSHA", script, keys, arguments)
-                )
-            except NoScriptError:
-                return await own.client.execute_command(*_command("EVAL", script, keys, arguments))
+                raise
+            raise ImproperlyConfigured(
+                f"RedisStore: {names} is a node of a Redis Cluster ({error}), and the option"
+                " cluster is not set; set it to True, with hosts that are nodes of that cluster."
+            ) from error
+        except RedisClusterException as error:
+            if "not enabled" not in str(error):
+                raise
+            raise ImproperlyConfigured(
+                f"RedisStore: the option cluster is set, and {names} is no node of a Redis"
+                " Cluster; take the option out."
+            ) from error
 
     async def _end(self, key: tuple[int, asyncio.AbstractEventLoop]) -> None:
         if key[0] == os.getpid():
@@ -141,7 +201,7 @@ class Clients:
         node = ClusterNode if cluster is RedisCluster else aio.cluster.ClusterNode
         nodes = []
         for host in self._hosts[1:]:
-            known = parse_url(host["address"]) if "address" in host else host  # type: ignore[no-untyped-call]
+            known = _known_of(host)
             nodes.append(node(known.get("host", "localhost"), known.get("port", 6379)))
         return nodes
 

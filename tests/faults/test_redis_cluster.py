@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -194,22 +195,20 @@ async def test_slots_are_moved_under_publishers(
     slot = slot_of(GROUPS[0])
     place: Place = await make_place(cluster)
     readers = [await place.read(GROUPS[0]), await place.read(*GROUPS)]
-    moves = 0
-    last = 0
+    published, moves = [1], 0
 
     async def publish_on() -> None:
-        nonlocal last
         while moves < 6:
-            last += 1
-            await place.publish(last, last, *GROUPS)
+            await place.publish(published[-1], published[-1], *GROUPS)
+            published.append(published[-1] + 1)
 
     publishing = asyncio.create_task(publish_on())
     try:
         while moves < 6:
             owner = cluster.owner(GROUPS[0])
             target = cluster.masters[(cluster.masters.index(owner) + 1) % 3]
-            seen = last
-            await eventually(lambda seen=seen: last >= seen + 5 or publishing.done())
+            seen = len(published)
+            await eventually(partial(_grew, published, seen + 5))
             await asyncio.to_thread(_move, cluster, slot, owner, target)
             moves += 1
         await publishing
@@ -217,10 +216,15 @@ async def test_slots_are_moved_under_publishers(
         publishing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await publishing
+    published.pop()
     for pair in readers:
-        await _all_have(pair, last)
+        await _all_have(pair, published[-1])
         for reader in pair:
-            reader.check(range(1, last + 1))
+            reader.check(published)
+
+
+def _grew(published: list[int], count: int) -> bool:
+    return len(published) >= count
 
 
 def _move(cluster: Cluster, slot: int, source: Node, target: Node) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -24,14 +23,12 @@ from django_sse.stores import memory
 from django_sse.stores.base import BaseStore, Entry, Slice
 from django_sse.stores.memory import MemoryStore
 from django_sse.stores.redis import RedisStore
-from tests.redis_nodes import Cluster, Node
-from tests.services import REDIS_URL, require_redis
+from tests.redis_nodes import Node
+from tests.services import require_redis
 
 __all__ = ["Form", "Kind", "age_keys", "store_options"]
 
 ROOT = Path(__file__).parent.parent.parent
-#: Another database of the same server stands for another server.
-OTHER_URL = urlsplit(REDIS_URL)._replace(path="/10").geturl()
 REDIS_KINDS = ("redis", "redis-hosts", "redis-cluster")
 
 KINDS = [
@@ -105,7 +102,8 @@ def store_options(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     if name == "redis-cluster":
         options |= {"url": request.getfixturevalue("redis_cluster").urls[0], "cluster": True}
     elif name == "redis-hosts":
-        options["hosts"] = [require_redis(), {"address": OTHER_URL}]
+        first, *others = request.getfixturevalue("redis_servers")
+        options["hosts"] = [first.url, *({"address": other.url} for other in others)]
     else:
         options["url"] = require_redis()
     request.addfinalizer(partial(_delete_keys, dict(options)))
@@ -118,7 +116,8 @@ def clients_of(options: dict[str, Any]) -> list[Any]:
         return [redis_py.RedisCluster.from_url(options["url"])]
     if "url" in options:
         return [redis_py.Redis.from_url(options["url"])]
-    return [redis_py.Redis.from_url(url) for url in (REDIS_URL, OTHER_URL)]
+    urls = [host["address"] if isinstance(host, dict) else host for host in options["hosts"]]
+    return [redis_py.Redis.from_url(url) for url in urls]
 
 
 def _delete_keys(options: dict[str, Any]) -> None:
@@ -202,16 +201,6 @@ def form(request: pytest.FixtureRequest) -> Iterator[Form]:
     else:
         with asyncio.Runner() as runner:
             yield Form(runner)
-
-
-@pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of three nodes, which lives as long as the tests."""
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture

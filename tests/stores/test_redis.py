@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from django.core.exceptions import ImproperlyConfigured
 
 from django_sse.positions import START, new_mark
 from django_sse.stores.redis import RedisStore
+from tests.redis_nodes import Cluster
+from tests.services import free_port
 from tests.stores.conftest import Kind, store_options
 
 pytestmark = pytest.mark.redis
@@ -259,8 +262,11 @@ def test_parents_connections_stay_with_the_parent(
 def test_groups_are_spread_over_the_hosts(request: pytest.FixtureRequest) -> None:
     """The same way in every process."""
     store = RedisStore(**store_options("redis-hosts", request))
-    assert [store._shard(f"g{number}") for number in range(8)] == [1, 1, 1, 1, 0, 0, 0, 0]
-    assert {store._shard(f"order.{number}") for number in range(10)} == {0, 1}
+    groups = [f"order.{number}" for number in range(10)]
+    assert [store._shard(group) for group in groups] == [0, 2, 1, 0, 0, 0, 0, 2, 0, 1]
+    assert [entry.number for entry in store.append(groups, message())] == [1] * 10
+    entries = asyncio.run(store.aappend(groups, message()))
+    assert [(entry.group, entry.number) for entry in entries] == [(name, 2) for name in groups]
 
 
 def test_cluster_answers_for_each_group_by_itself(request: pytest.FixtureRequest) -> None:
@@ -273,15 +279,70 @@ def test_cluster_answers_for_each_group_by_itself(request: pytest.FixtureRequest
     assert [(entry.group, entry.number) for entry in entries] == [(name, 2) for name in groups]
 
 
-def test_cluster_takes_several_nodes(request: pytest.FixtureRequest) -> None:
+def test_cluster_takes_several_nodes(
+    request: pytest.FixtureRequest, redis_cluster: Cluster
+) -> None:
     """The others are asked if the first is down."""
     options = store_options("redis-cluster", request)
-    url = options.pop("url")
-    for hosts in ([url, url], [("127.0.0.1", int(url.rpartition(":")[2])), {"address": url}]):
-        store = RedisStore(hosts=hosts, **options)
+    del options["url"]
+    dead, first, second = free_port(), *redis_cluster.nodes[:2]
+    hosts = [("127.0.0.1", dead), ("127.0.0.1", first.port), {"address": second.url}]
+    for nodes in (hosts, hosts[::-1], [f"redis://127.0.0.1:{dead}", *hosts[1:]]):
+        store = RedisStore(hosts=nodes, **options)
         store.append(["room"], message())
         asyncio.run(store.aappend(["room"], message()))
-    assert store.positions(["room"])["room"].number == 4
+    assert store.positions(["room"])["room"].number == 6
+
+
+def test_call_goes_to_the_node_of_its_group(
+    request: pytest.FixtureRequest, redis_cluster: Cluster
+) -> None:
+    """By the first calls of a process, however many at once; nobody is sent elsewhere."""
+    options = store_options("redis-cluster", request)
+    groups = [f"g{number}" for number in range(40)]
+    RedisStore(**options).append(groups, message())  # All nodes have the script.
+    for node in redis_cluster.nodes:
+        node.call("CONFIG RESETSTAT")
+
+    async def append_all() -> None:
+        store = RedisStore(**options)
+        await asyncio.gather(*(store.aappend([group], message()) for group in groups))
+
+    asyncio.run(append_all())
+    errors = [node.call("INFO", "errorstats") for node in redis_cluster.nodes]
+    assert [found for found in errors if "errorstat_MOVED" in found] == []
+    calls = [node.call("INFO", "commandstats") for node in redis_cluster.nodes]
+    assert sum(found["cmdstat_evalsha"]["calls"] for found in calls) == len(groups)
+
+
+def _append(store: RedisStore, groups: list[str], form: str) -> None:
+    if form == "sync":
+        store.append(groups, message())
+    else:
+        asyncio.run(store.aappend(groups, message()))
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+def test_node_of_a_cluster_without_the_option_is_told_of(
+    redis_cluster: Cluster, form: str
+) -> None:
+    """The error names the server, the option, and what to do."""
+    store = RedisStore(redis_cluster.nodes[0].url)
+    groups = [f"g{number}" for number in range(40)]
+    with pytest.raises(
+        ImproperlyConfigured, match=r"is a node of a Redis Cluster .* True"
+    ) as info:
+        _append(store, groups, form)
+    assert f"127.0.0.1:{redis_cluster.nodes[0].port}" in str(info.value)
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+def test_option_of_a_cluster_without_one_is_told_of(own_redis: str, form: str) -> None:
+    """The error names the server, the option, and what to do."""
+    store = RedisStore(own_redis, cluster=True)
+    with pytest.raises(ImproperlyConfigured, match="is no node of a Redis") as info:
+        _append(store, ["room"], form)
+    assert own_redis.removeprefix("redis://") in str(info.value)
 
 
 def test_call_that_fails_on_one_host_is_told(own_redis: str) -> None:
