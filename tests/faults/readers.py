@@ -124,7 +124,7 @@ class Reader:
     async def connect(self, server: Server, **options: object) -> Self:
         """Open the stream, and read it from now on."""
         headers = {"Last-Event-ID": self.last_event_id} if self.last_event_id else {}
-        client = await StreamClient.open(server.port, self.path, headers=headers, **options)  # type: ignore[arg-type]
+        client = await server.open(self.path, headers=headers, **options)
         try:
             assert client.status == 200
             fields = self._note(await client.next_frame())  # With it the fixed groups are joined.
