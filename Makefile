@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ADDR ?= 127.0.0.1:8000
-BENCH ?= fanout publishing replay saving registry
+BENCH ?= fanout publishing replay saving registry workers
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 NOX_ARGS ?=
