@@ -40,7 +40,7 @@ def main() -> None:
         "django_sse",
         CHANNEL_LAYERS={"default": services.redis_layer(layer, options.directory, options.name)},
         DJANGO_SSE={"REGISTRY": False},
-        STREAM_GROUPS=GROUPS[: int(groups)],
+        BENCHMARK_GROUPS=GROUPS[: int(groups)],
     )
     listening = socket.create_server(("127.0.0.1", 0), backlog=4_096)
     greeting = {"port": listening.getsockname()[1], "headers": django_project.sign_in()}
@@ -51,13 +51,13 @@ async def _serve(
     listening: socket.socket, control: socket.socket, greeting: dict[str, Any]
 ) -> None:
     import uvicorn
-    from django.conf import settings
 
+    from benchmarks.worker_urls import groups
     from django_sse import apublish
     from django_sse.asgi import get_asgi_application
 
     async def publish(data: dict[str, Any]) -> None:
-        await apublish(settings.STREAM_GROUPS, data)
+        await apublish(groups(), data)
 
     await publisher.connect(control, publish, greeting)
     config = uvicorn.Config(

@@ -8,10 +8,16 @@ from django.urls import path
 from django_sse import EventStream, event_stream
 
 
+def groups() -> tuple[str, ...]:
+    """Return those of each stream, and of each event."""
+    found: tuple[str, ...] = getattr(settings, "BENCHMARK_GROUPS")  # noqa: B009 - mypy knows Django's
+    return found
+
+
 @login_required
 @event_stream
 async def events(request: HttpRequest, stream: EventStream) -> None:
-    await stream.subscribe(*settings.STREAM_GROUPS)
+    await stream.subscribe(*groups())
 
 
 urlpatterns = [path("events", events)]

@@ -17,6 +17,8 @@ from redis.connection import parse_url
 from redis.exceptions import (
     AskError,
     ClusterCrossSlotError,
+    ClusterDownError,
+    ClusterError,
     MovedError,
     NoScriptError,
     RedisClusterException,
@@ -146,9 +148,41 @@ class Clients:
             # Before it knows the cluster redis-py asks any node, and goes astray.
             await client.initialize()
         try:
-            return await client.execute_command(*_command("EVALSHA", script, keys, arguments))
+            return await self._aexecute(client, _command("EVALSHA", script, keys, arguments))
         except NoScriptError:
-            return await client.execute_command(*_command("EVAL", script, keys, arguments))
+            return await self._aexecute(client, _command("EVAL", script, keys, arguments))
+
+    async def _aexecute(self, client: Any, command: tuple[Any, ...]) -> Any:
+        try:
+            return await client.execute_command(*command)
+        except ClusterDownError:
+            raise
+        except ClusterError:
+            # Sent to and fro, and never let in: while a slot is on its way to another node,
+            # redis-py announces a call there on one connection, and makes it on another.
+            try:
+                return await client.get_node_from_key(command[3]).execute_command(*command)
+            except AskError as error:
+                return await self._aask(error.host, error.port, command)
+
+    async def _aask(self, host: str, port: int, command: tuple[Any, ...]) -> Any:
+        """Make a call to a node that is about to have its slot, on one connection."""
+        options = {**self._timeouts(), **_known_of(self._hosts[0]), "host": host, "port": port}
+        pool = aio.ConnectionPool(max_connections=1, **options)
+        node: Any
+        async with aio.Redis.from_pool(pool) as node:
+            await node.execute_command("ASKING")
+            return await node.execute_command(*command)
+
+    def node_of(self, key: str) -> str | None:
+        """Return which node of the cluster has *key*; None as long as no client knows."""
+        known = [client for client, _ in self._of_processes.copy().values()]
+        known += [own.client for own in self._of_loops.copy().values()]
+        for client in reversed(known):
+            with contextlib.suppress(RedisClusterException, LookupError):
+                if node := client.get_node_from_key(key):
+                    return str(node.name)
+        return None
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -175,13 +209,12 @@ class Clients:
         if key[0] == os.getpid():
             await self._of_loops.pop(key).close()
 
+    def _timeouts(self) -> dict[str, Any]:
+        return dict.fromkeys(("socket_timeout", "socket_connect_timeout"), self._timeout_seconds)
+
     def _make(self, redis: Any, pool_class: Any, cluster: Any, retry: Any) -> tuple[Any, int]:
         """Return a client, and how many connections it may have."""
-        options: dict[str, Any] = {
-            "socket_timeout": self._timeout_seconds,
-            "socket_connect_timeout": self._timeout_seconds,
-            **self._hosts[0],
-        }
+        options: dict[str, Any] = {**self._timeouts(), **self._hosts[0]}
         # A call that may have been done is repeated by the caller alone, who says that it is.
         once = {"retry": retry(NoBackoff(), 0)}
         address = options.pop("address", None)
