@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 ADDR ?= 127.0.0.1:8000
-BENCH ?= fanout owngroups latency memory opening growth publishing replay saving registry quick
+BENCH ?= fanout owngroups latency memory opening growth publishing replay saving registry \
+	workers quick
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 NOX_ARGS ?=

@@ -3,7 +3,7 @@
 import asyncio
 import collections
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 
 from django_sse.conf import get_settings
 from django_sse.envelope import Delivery
@@ -229,11 +229,18 @@ class Following:
             except TimeoutError:
                 pass
             self._look_now.clear()
-            try:
-                await self._compare(self._due())
-            except Exception as error:
-                metrics.store_errors += 1
-                logger.debug("The store cannot be asked (%s: %s).", type(error).__name__, error)
+            # One server of several may be away: it is not to keep the others from being asked.
+            servers: dict[Hashable, list[str]] = {}
+            for group in self._due():
+                servers.setdefault(self._store.server_of(group), []).append(group)
+            await asyncio.gather(*map(self._try_to_compare, servers.values()))
+
+    async def _try_to_compare(self, groups: list[str]) -> None:
+        try:
+            await self._compare(groups)
+        except Exception as error:
+            metrics.store_errors += 1
+            logger.debug("The store cannot be asked (%s: %s).", type(error).__name__, error)
 
     def _due(self) -> list[str]:
         touched = [group for group, tail in self._tails.items() if tail.is_touched]

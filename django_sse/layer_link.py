@@ -10,7 +10,7 @@ from typing import Any
 from django_sse.conf import get_settings
 from django_sse.exceptions import ChannelLayerUnavailable
 from django_sse.groups import layer_group
-from django_sse.layers import get_layer
+from django_sse.layers import describe, get_layer
 from django_sse.metrics import metrics
 from django_sse.shortcut import receive_at, stop_receiving
 
@@ -105,7 +105,7 @@ class LayerLink:
             metrics.layer_errors += 1
             raise ChannelLayerUnavailable(
                 f"The channel layer did not take this process into {sorted(groups)!r}:"
-                f" {type(error).__name__}: {error}"
+                f" {describe(error)}"
             ) from error
         except asyncio.CancelledError:
             self.leave(groups)
@@ -218,7 +218,7 @@ class LayerLink:
                 for membership in self._memberships.values():
                     membership.joined = False
                 log = logger.error if failures == 1 else logger.debug
-                log("The channel layer fails (%s: %s); trying on.", type(error).__name__, error)
+                log("The channel layer fails (%s); trying on.", describe(error))
 
     @property
     def size(self) -> int:

@@ -25,7 +25,7 @@ from django_sse.sending import report, send
 from django_sse.signals import event_published
 from django_sse.steps import within
 from django_sse.stores import get_store
-from django_sse.stores.base import BaseStore
+from django_sse.stores.base import BaseStore, PartlyAppended
 
 __all__ = ["abroadcast", "apublish", "broadcast", "publish", "send_entries"]
 
@@ -187,11 +187,16 @@ def _publish_from_sync(names: Sequence[str], packed: Packed, store: BaseStore | 
         return True
     if store is None:
         return _send_from_sync(names, packed)
-    if not _backlog.is_empty():
+    if not _backlog.is_clear(names):
         _backlog.add(names, packed)
         return True
     try:
         entries = store.append(names, packed.message)
+    except PartlyAppended as partly:
+        _backlog.add(partly.groups, packed, partly.__cause__)
+        send_entries(partly.entries)
+        _tell([entry.group for entry in partly.entries], packed)
+        return True
     except Exception as error:
         _backlog.add(names, packed, error)
         return True
@@ -250,18 +255,21 @@ async def _publish(names: Sequence[str], packed: Packed, store: BaseStore | None
     """Publish on this loop; return the groups that will get the event, by what is known now."""
     if store is None:
         return await _send(names, packed)
-    if not _backlog.is_empty():
+    if not _backlog.is_clear(names):
         _backlog.add(names, packed)
         return ()
     try:
         seconds = get_settings().channel_layer_timeout_seconds
         entries = await within(seconds, store.aappend(names, packed.message))
+    except PartlyAppended as partly:
+        _backlog.add(partly.groups, packed, partly.__cause__)
+        entries = list(partly.entries)
     except Exception as error:
         _backlog.add(names, packed, error)
         return ()
     metrics.events_published += len(entries)
     await announce(entries)
-    return names
+    return [entry.group for entry in entries]
 
 
 async def _send(names: Sequence[str], packed: Packed) -> tuple[str, ...]:

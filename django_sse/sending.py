@@ -7,7 +7,7 @@ from typing import Any
 
 from django_sse.conf import get_settings
 from django_sse.groups import layer_group
-from django_sse.layers import get_layer
+from django_sse.layers import describe, get_layer
 from django_sse.metrics import metrics
 from django_sse.shortcut import hand
 
@@ -76,9 +76,8 @@ def _fail(messages: Sequence[dict[str, Any]], error: Exception) -> None:
     if len(lost) < len(messages):
         metrics.layer_errors += 1
         logger.warning(
-            "The channel layer did not take an event, whose readers find it in the store: %s: %s",
-            type(error).__name__,
-            str(error) or "it took too long",
+            "The channel layer did not take an event, whose readers find it in the store: %s",
+            describe(error),
         )
 
 
@@ -86,10 +85,7 @@ def report(groups: Sequence[str], error: Exception) -> None:
     """Log and count an event that is lost to *groups*."""
     metrics.publish_errors += 1
     logger.error(
-        "An event for %s was not published: %s: %s",
-        ", ".join(map(repr, groups)),
-        type(error).__name__,
-        str(error) or "the channel layer took too long",
+        "An event for %s was not published: %s", ", ".join(map(repr, groups)), describe(error)
     )
 
 

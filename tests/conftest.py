@@ -19,6 +19,7 @@ from django_sse.asgi import get_asgi_application
 from django_sse.conf import get_settings
 from django_sse.testing import StreamClient, areset, reset
 from tests.clients import TIMEOUT
+from tests.redis_nodes import Cluster, Node
 
 # The same examples each time, on a machine however slow; a search for more is made by hand.
 hypothesis.settings.register_profile(
@@ -87,6 +88,27 @@ async def _closed_hub() -> AsyncIterator[None]:
     """End the streams of the test's loop, as the end of a process does."""
     yield
     await areset()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of three nodes, which lives as long as the tests."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    """Three servers that know nothing of each other, for as long as the tests."""
+    servers = [Node(tmp_path_factory.mktemp(f"redis-{number}")) for number in range(3)]
+    try:
+        yield [server.start() for server in servers]
+    finally:
+        for server in servers:
+            server.kill()
 
 
 @pytest.fixture(params=["own entry", "stock entry"])

@@ -1,5 +1,5 @@
 """
-What the tests need from the machine: Redis, PostgreSQL, MariaDB, Node.js and Chromium.
+What the tests need from the machine: services, programs, and network namespaces.
 
 A test that needs one calls its ``require_…()``. Where it is missing the test is skipped; where
 ``CI`` is set it fails, for a suite that skips what it should run has not passed.
@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +25,7 @@ __all__ = [
     "free_port",
     "require_chromium",
     "require_mariadb",
+    "require_namespaces",
     "require_node",
     "require_postgresql",
     "require_program",
@@ -72,6 +74,14 @@ def require_chromium() -> str:
     return require_program(*((given,) if given else _CHROMIUM_NAMES))
 
 
+def require_namespaces() -> str:
+    """Return the path of ``ip``, of iproute2, where it can make network namespaces."""
+    program = require_program("ip")
+    if problem := _namespaces_problem():
+        _missing("A network namespace", problem)
+    return program
+
+
 def require_program(*names: str) -> str:
     """Return the path of the first of the programs *names* that there is."""
     for name in names:
@@ -114,6 +124,20 @@ def _redis_problem() -> str | None:
         return str(error)
     # One that asks for a password speaks the protocol too; the layer is given the same URL.
     return None if answer.startswith((b"+PONG", b"-NOAUTH")) else f"it answers {answer!r}"
+
+
+@functools.cache
+def _namespaces_problem() -> str | None:
+    name = f"sse-{secrets.token_hex(3)}"
+    # With a link: a namespace alone may be allowed where that is not.
+    for command in (f"netns add {name}", f"-n {name} link add end-0 type veth peer end-1"):
+        made = subprocess.run(
+            ["ip", *command.split()], capture_output=True, text=True, check=False
+        )
+        if made.returncode:
+            break
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    return made.stderr.strip() or "ip fails" if made.returncode else None
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from django_sse.history import Entry
 from django_sse.metrics import metrics
 from django_sse.positions import START
 from django_sse.stores import get_store
+from django_sse.stores.base import PartlyAppended
 from django_sse.stores.memory import MemoryStore
 from tests.clients import TIMEOUT, until
 
@@ -44,21 +45,23 @@ class Server:
 
     def __init__(self, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_away = False
+        #: Of several servers: those that are away, by the first letters of their groups.
+        self.away: set[str] = set()
         self.loses_answers = False
         self.calls = 0
         for name in ("append", "aappend"):
             monkeypatch.setattr(store, name, self._watched(getattr(store, name)))
 
     def _watched(self, method: Any) -> Any:
-        def refuse() -> None:
+        def refuse(groups: Sequence[str]) -> None:
             self.calls += 1
-            if self.is_away:
+            if self.is_away or self.away.intersection(group[0] for group in groups):
                 raise OSError("away")
 
         if asyncio.iscoroutinefunction(method):
 
             async def acall(*args: Any, **kwargs: Any) -> Any:
-                refuse()
+                refuse(args[0])
                 entries = await method(*args, **kwargs)
                 if self.loses_answers:
                     raise OSError("no answer")
@@ -67,7 +70,7 @@ class Server:
             return acall
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            refuse()
+            refuse(args[0])
             return method(*args, **kwargs)
 
         return call
@@ -155,6 +158,57 @@ class TestBacklog:
         server.is_away = False
         await until(lambda: len(taken.data) == 3)
         assert taken.data == ["2", "3", "4"]
+
+    async def test_only_what_is_for_the_same_server_or_group_waits(self, server, monkeypatch):
+        """One server of several is away: events of the others' groups pass by."""
+        taken = Taken()
+        waiting = Backlog(taken)
+        monkeypatch.setattr(get_store(), "server_of", lambda group: group[0])
+        server.away = {"x"}
+        waiting.add(["x1"], packed("1"), OSError("away"))
+        assert waiting.is_clear(["y1"])
+        for groups, data in (["y1"], "2"), (["x2", "y2"], "3"), (["y2"], "4"):
+            waiting.add(groups, packed(data))
+        await until(lambda: taken.data == ["2"])
+        assert waiting.is_clear(["y1"])
+        assert waiting.is_clear(["z"])
+        assert not waiting.is_clear(["x3"])
+        assert not waiting.is_clear(["y2"])
+        calls = server.calls
+        await until(lambda: server.calls >= calls + 3)
+        assert taken.data == ["2"]
+        server.away = set()
+        await until(waiting.is_empty)
+        assert [(entry.group, entry.message["data"]) for entry in taken.entries] == [
+            ("y1", "2"), ("x1", "1"), ("x2", "3"), ("y2", "3"), ("y2", "4"),
+        ]  # fmt: skip
+        assert waiting.is_clear(["x1", "y2"])
+
+    async def test_what_a_part_of_the_servers_has_taken_waits_for_the_rest(self, monkeypatch):
+        """It is announced to their groups, and these need not wait any more."""
+        taken = Taken()
+        waiting = Backlog(taken)
+        store: Any = get_store()
+        append, is_away = store.aappend, True
+        monkeypatch.setattr(store, "server_of", lambda group: group)
+
+        async def append_to_some(groups: Sequence[str], message: Any, **kwargs: Any) -> Any:
+            served = [group for group in groups if group != "x" or not is_away]
+            entries = await append(served, message, **kwargs) if served else []
+            if entries and len(served) < len(groups):
+                raise PartlyAppended(entries, ["x"]) from OSError("away")
+            if not served:
+                raise OSError("away")
+            return entries
+
+        monkeypatch.setattr(store, "aappend", append_to_some)
+        waiting.add(["x", "y"], packed("1"))
+        await until(lambda: [entry.group for entry in taken.entries] == ["y"])
+        assert waiting.is_clear(["y"])
+        assert not waiting.is_clear(["x"])
+        is_away = False
+        await until(waiting.is_empty)
+        assert [entry.group for entry in taken.entries] == ["y", "x"]
 
     async def test_it_goes_on_behind_a_failure_of_its_own(self, server):
         """What comes after an event whose announcement fails is not held up for ever."""

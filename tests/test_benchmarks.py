@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.services import REDIS_URL, require_redis
+from tests.services import REDIS_URL, require_program, require_redis
 
 events = pytest.importorskip("benchmarks.events", reason="only in a checkout, not in a package")
 from benchmarks import bars, fanout_report, pairs, publishing, report  # noqa: E402
@@ -386,7 +386,7 @@ def test_fill_block_replaces_only_its_own_part(tmp_path: Path) -> None:
 def test_blocks_of_the_page_are_those_of_the_benchmarks() -> None:
     """A full run must not fail at its very end."""
     page = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text()
-    for name in ("fanout", "owngroups", "publishing", "replay", "saving", "registry"):
+    for name in ("fanout", "owngroups", "publishing", "replay", "saving", "registry", "workers"):
         assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
 
 
@@ -399,6 +399,7 @@ def test_blocks_of_the_page_are_those_of_the_benchmarks() -> None:
         ("publishing", "--ways group_send-pubsub redis-pubsub --seconds 0.01", "runs"),
         ("saving", "--ways sqlite-memory", "runs"),
         ("registry", "--ways sqlite sqlite-users --streams 5 --seconds 1", "runs"),
+        ("workers", "--cases core-1-few core-1-one pubsub-4-two --streams 20 --check", "runs"),
     ],
 )
 def test_benchmarks_run(tmp_path: Path, name: str, arguments: str, part: str) -> None:
@@ -408,6 +409,8 @@ def test_benchmarks_run(tmp_path: Path, name: str, arguments: str, part: str) ->
         pytest.skip("a benchmark needs two cores")
     if name == "publishing":
         require_redis()
+    if name == "workers":
+        require_program("redis-server")
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", "--output", str(tmp_path)]
     run = subprocess.run(
         [*command, *arguments.split()],

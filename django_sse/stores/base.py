@@ -1,6 +1,6 @@
 """What a store is: the histories of groups, which give events their order and replay them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -10,7 +10,24 @@ from django.core.exceptions import ImproperlyConfigured
 from django_sse.history import Entry, Slice
 from django_sse.positions import Position
 
-__all__ = ["BaseStore", "Entry", "Slice"]
+__all__ = ["BaseStore", "Entry", "PartlyAppended", "Slice"]
+
+
+class PartlyAppended(Exception):
+    """
+    A store of several servers has added an event to the histories of some groups only.
+
+    Raise it from the error of the others.
+
+    Attributes:
+        entries: What was added.
+        groups: The other groups.
+    """
+
+    def __init__(self, entries: Sequence[Entry], groups: Sequence[str]) -> None:
+        super().__init__(f"Not added to {', '.join(map(repr, groups))}")
+        self.entries = entries
+        self.groups = groups
 
 
 class BaseStore:
@@ -62,8 +79,19 @@ class BaseStore:
             message: The event; its key ``mark`` holds its mark.
             again: Whether an attempt before this one has failed, perhaps after it was done:
                 then entries that have the message's mark already are returned, not added.
+
+        Raises:
+            PartlyAppended: If the servers of some groups have failed, and not those of others.
         """
         raise NotImplementedError
+
+    def server_of(self, group: str) -> Hashable:
+        """
+        Return what fails together with *group*: the server of it, where there are several.
+
+        Where one does not answer, what is published to groups of the others does not wait for it.
+        """
+        return None
 
     def read(self, group: str, after: Position, limit: int) -> Slice:
         """

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django_sse.conf import get_settings, is_seconds
 from django_sse.groups import layer_group
 from django_sse.positions import Position
-from django_sse.stores.base import BaseStore, Entry, Slice
-from django_sse.stores.redis_clients import Clients, parse_hosts
+from django_sse.stores.base import BaseStore, Entry, PartlyAppended, Slice
+from django_sse.stores.redis_clients import Clients, check_cluster_hosts, parse_hosts
 from django_sse.stores.redis_scripts import APPEND, POSITIONS, READ, TRIM
 
 __all__ = ["RedisStore"]
@@ -62,6 +62,10 @@ class RedisStore(BaseStore):
                 f"RedisStore: prefix is {prefix!r}; it must be a string without braces, which mark"
                 " what a cluster keeps together."
             )
+        if not isinstance(cluster, bool):
+            raise ImproperlyConfigured(
+                f"RedisStore: cluster is {cluster!r}; it must be True or False."
+            )
         if timeout_seconds is not None and not is_seconds(timeout_seconds):
             raise ImproperlyConfigured(
                 f"RedisStore: timeout_seconds is {timeout_seconds!r}; it must be a number of"
@@ -73,6 +77,8 @@ class RedisStore(BaseStore):
         self._head_ms = self._age_ms + _HEAD_SECONDS * 1000
         timeout = timeout_seconds or get_settings().channel_layer_timeout_seconds
         parsed = parse_hosts([url] if url is not None else hosts)
+        if cluster:
+            check_cluster_hosts(parsed)
         self._clients = [
             Clients(hosts, is_cluster=cluster, timeout_seconds=timeout)
             for hosts in ([parsed] if cluster else [[host] for host in parsed])
@@ -90,9 +96,18 @@ class RedisStore(BaseStore):
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         arguments = self._append_arguments(message, text, again)
         found: dict[str, Any] = {}
+        away: dict[Hashable, Exception] = {}
         for clients, part in self._parts(groups):
-            found |= zip(part, clients.call(APPEND, self._keys(part), arguments), strict=True)
-        return [self._added(group, message["mark"], text, found[group]) for group in groups]
+            server = self.server_of(part[0])
+            try:
+                if server in away:
+                    raise away[server]  # It is not waited for a second time.
+                answer = clients.call(APPEND, self._keys(part), arguments)
+                found |= zip(part, answer, strict=True)
+            except Exception as error:
+                away[server] = error
+                found |= dict.fromkeys(part, error)
+        return self._entries(groups, message["mark"], text, found)
 
     async def aappend(
         self, groups: Sequence[str], message: dict[str, Any], *, again: bool = False
@@ -101,7 +116,26 @@ class RedisStore(BaseStore):
         text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         arguments = self._append_arguments(message, text, again)
         found = await self._gather(APPEND, groups, arguments)
-        return [self._added(group, message["mark"], text, found[group]) for group in groups]
+        return self._entries(groups, message["mark"], text, found)
+
+    def _entries(
+        self, groups: Sequence[str], mark: str, text: str, found: Mapping[str, Any]
+    ) -> list[Entry]:
+        failed = [group for group in groups if isinstance(found[group], BaseException)]
+        entries = [
+            self._added(group, mark, text, found[group]) for group in groups if group not in failed
+        ]
+        if entries and failed:
+            raise PartlyAppended(entries, failed) from found[failed[0]]
+        if failed:
+            raise found[failed[0]]
+        return entries
+
+    def server_of(self, group: str) -> Hashable:
+        """See BaseStore.server_of()."""
+        if self._is_cluster:
+            return self._clients[0].node_of(self._keys([group])[0])
+        return self._shard(group)
 
     def _append_arguments(self, message: dict[str, Any], text: str, again: bool) -> list[Any]:
         depth = _AGAIN if again else 0
@@ -131,6 +165,9 @@ class RedisStore(BaseStore):
         """See positions()."""
         arguments = [-1 if back is None else back, self._age_ms, self._head_ms]
         found = await self._gather(POSITIONS, groups, arguments)
+        for answer in found.values():
+            if isinstance(answer, BaseException):
+                raise answer
         return {group: _position(*found[group]) for group in groups}
 
     def trim(self, group: str) -> None:
@@ -146,15 +183,15 @@ class RedisStore(BaseStore):
     async def _gather(
         self, script: Any, groups: Sequence[str], arguments: Sequence[Any]
     ) -> dict[str, Any]:
+        """Return the answer for each group, or what was raised instead."""
         parts = self._parts(groups)
         calls = [clients.acall(script, self._keys(part), arguments) for clients, part in parts]
         # All come to their end before one that fails is told: nothing goes on behind the caller.
         answers = await asyncio.gather(*calls, return_exceptions=True)
         found: dict[str, Any] = {}
         for (_, part), answer in zip(parts, answers, strict=True):
-            if isinstance(answer, BaseException):
-                raise answer
-            found |= zip(part, answer, strict=True)
+            each = [answer] * len(part) if isinstance(answer, BaseException) else answer
+            found |= zip(part, each, strict=True)
         return found
 
     def _parts(self, groups: Iterable[str]) -> list[tuple[Clients, list[str]]]:

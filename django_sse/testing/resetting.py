@@ -85,7 +85,7 @@ def _forget() -> None:
     for key in [key for key in loops._queues if key[0].is_closed()]:
         del loops._queues[key]
     loops._serving = None
-    publishing._backlog._waiting.clear()
+    publishing._backlog.forget()
     debouncer._resting.clear()
     forget_store()
     # An in-memory layer belongs to the loop of the test before.

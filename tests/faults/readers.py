@@ -108,12 +108,14 @@ class Reader:
     Attributes:
         received: Each event's number as it came, and RESET.
         last_event_id: As a browser knows it.
+        greeting: The data of the event by which the view has told that its groups are joined.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.received: list[int | None] = []
         self.last_event_id = ""
+        self.greeting = ""
         self._client: StreamClient | None = None
         self._task: asyncio.Task[None] | None = None
         self._flowing = asyncio.Event()
@@ -122,7 +124,7 @@ class Reader:
     async def connect(self, server: Server, **options: object) -> Self:
         """Open the stream, and read it from now on."""
         headers = {"Last-Event-ID": self.last_event_id} if self.last_event_id else {}
-        client = await StreamClient.open(server.port, self.path, headers=headers, **options)  # type: ignore[arg-type]
+        client = await server.open(self.path, headers=headers, **options)
         try:
             assert client.status == 200
             fields = self._note(await client.next_frame())  # With it the fixed groups are joined.
@@ -144,7 +146,7 @@ class Reader:
     @property
     def is_told(self) -> bool:
         """Whether the view tells by an event when it has joined its groups."""
-        return self.path.startswith(("/handler/", "/generator/"))
+        return self.path.startswith(("/handler/", "/generator/", "/whose/"))
 
     def _note(self, frame: bytes) -> dict[str, str]:
         fields: dict[str, str] = {}
@@ -152,7 +154,9 @@ class Reader:
             name, _, value = line.partition(": ")
             fields[name] = value
         self.last_event_id = fields.get("id", self.last_event_id)
-        if fields.get("event") == "reset":
+        if fields.get("event") == "opened":
+            self.greeting = fields["data"]
+        elif fields.get("event") == "reset":
             self.received.append(RESET)
         elif "data" in fields and "event" not in fields:
             self.received.append(int(fields["data"].rstrip(".")))

@@ -30,7 +30,7 @@ class Place:
     """A channel layer, as a test looks into it."""
 
     def __init__(self, kind: str, layer: Any) -> None:
-        self.kind = kind
+        self.kind = kind.partition("-")[0]
         self.layer = layer
         #: The groups and channels of all calls of ``group_add``.
         self.joins: list[tuple[str, str]] = []
@@ -51,10 +51,12 @@ class Place:
         if self.kind == "memory":
             return len(self.layer.groups.get(group, ()))
         if self.kind == "core":
-            members: int = await self.layer.connection(0).zcard(self.layer._group_key(group))
+            shard = self.layer.consistent_hash(group)
+            members: int = await self.layer.connection(shard).zcard(self.layer._group_key(group))
             return members
         # The members of one process share a subscription.
-        [shard], key = self.layer._shards, self.layer._get_group_channel_name(group)
+        key = self.layer._get_group_channel_name(group)
+        shard = self.layer._get_shard(key)
         [(_, subscribers)] = await shard._redis.pubsub_numsub(key)
         return int(subscribers)
 
@@ -70,6 +72,10 @@ class Place:
         "memory",
         pytest.param("core", marks=pytest.mark.redis),
         pytest.param("pubsub", marks=pytest.mark.redis),
+        # On three servers, over which channels_redis spreads its names.
+        pytest.param("core-servers", marks=pytest.mark.redis),
+        pytest.param("pubsub-servers", marks=pytest.mark.redis),
+        pytest.param("pubsub-cluster", marks=pytest.mark.redis),
     ]
 )
 def kind(request: pytest.FixtureRequest) -> str:
@@ -79,15 +85,23 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def make_layer(kind: str, settings: Any) -> AsyncIterator[Callable[..., Place]]:
+async def make_layer(
+    kind: str, settings: Any, request: pytest.FixtureRequest
+) -> AsyncIterator[Callable[..., Place]]:
     """Return a function that makes the project's layer, with what its CONFIG is to have."""
-    if kind != "memory":
-        require_redis()
+    name, _, where = kind.partition("-")
     prefix, layers = f"test-{uuid4().hex}", []
+    hosts: dict[str, Any] = {}
+    if where == "cluster":
+        hosts = {"hosts": request.getfixturevalue("redis_cluster").urls}
+    elif where == "servers":
+        hosts = {"hosts": [node.url for node in request.getfixturevalue("redis_servers")]}
+    elif name != "memory":
+        require_redis()
 
     def make(**config: Any) -> Place:
-        entry: dict[str, Any] = channel_layer(kind, prefix)
-        entry["CONFIG"] = {**entry.get("CONFIG", {}), **config}
+        entry: dict[str, Any] = channel_layer(name, prefix)
+        entry["CONFIG"] = {**entry.get("CONFIG", {}), **hosts, **config}
         settings.CHANNEL_LAYERS = {"default": entry}
         layers.append(channel_layers["default"])
         return Place(kind, layers[-1])

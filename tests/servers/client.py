@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
+from tests.networks import socket_in
 from tests.servers.waiting import TIMEOUT
 
 __all__ = ["Answer", "EndOfStream", "StreamClient", "connect", "fetch"]
@@ -18,9 +19,15 @@ class EndOfStream(Exception):
     """The response has ended as HTTP says a response ends."""
 
 
-async def connect(port: int, *, receive_buffer: int | None = None) -> socket.socket:
-    """Return a socket that is connected; a small *receive_buffer* fills the sooner, unread."""
-    sock = socket.socket()
+async def connect(
+    port: int, *, receive_buffer: int | None = None, namespace: str | None = None
+) -> socket.socket:
+    """
+    Return a socket that is connected to a port of the own host, or of a network namespace.
+
+    A small *receive_buffer* fills the sooner, unread.
+    """
+    sock = socket.socket() if namespace is None else socket_in(namespace)
     sock.setblocking(False)
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -92,10 +99,11 @@ class StreamClient:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         receive_buffer: int | None = None,
+        namespace: str | None = None,
         timeout: float = TIMEOUT,
     ) -> Self:
         """Send a request, and read the head of its response."""
-        client = cls(await connect(port, receive_buffer=receive_buffer))
+        client = cls(await connect(port, receive_buffer=receive_buffer, namespace=namespace))
         try:
             async with asyncio.timeout(timeout):
                 await client.send_request(method, path, headers or {})

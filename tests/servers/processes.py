@@ -129,7 +129,7 @@ class Process:
 
 
 class Server(Process):
-    """A server of the project in tests/servers/site."""
+    """A server of the project in tests/servers/site, on this host or in a network namespace."""
 
     def __init__(
         self,
@@ -140,8 +140,10 @@ class Server(Process):
         port: int | None = None,
         settings: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        namespace: str | None = None,
     ) -> None:
         self.port = port or free_port()
+        self.namespace = namespace
         self.journal_path = folder / "journal.txt"
         self.journal_path.touch()
         self.environment = {
@@ -152,7 +154,8 @@ class Server(Process):
             "SITE_SETTINGS": json.dumps(settings or {}),
             **(environment or {}),
         }
-        command = [sys.executable, "-m", *arguments.format(port=self.port).split()]
+        within = [] if namespace is None else ["ip", "netns", "exec", namespace]
+        command = [*within, sys.executable, "-m", *arguments.format(port=self.port).split()]
         super().__init__(name, command, folder, self.environment)
 
     @classmethod
@@ -168,7 +171,7 @@ class Server(Process):
         async def answers() -> bool:
             assert not self.has_ended, f"{self.name} does not start:\n{self.output}"
             try:
-                (await connect(self.port)).close()
+                (await connect(self.port, namespace=self.namespace)).close()
                 return (await self.get("/ready/")).status == 200
             except ConnectionError:
                 return False
@@ -192,7 +195,7 @@ class Server(Process):
 
     async def get(self, path: str, **options: Any) -> Answer:
         """Make a request."""
-        return await fetch(self.port, path, **options)
+        return await fetch(self.port, path, namespace=self.namespace, **options)
 
     async def state(self) -> dict[str, Any]:
         """Return the numbers of the process."""
@@ -201,4 +204,4 @@ class Server(Process):
 
     async def open(self, path: str, **options: Any) -> StreamClient:
         """Open a stream."""
-        return await StreamClient.open(self.port, path, **options)
+        return await StreamClient.open(self.port, path, namespace=self.namespace, **options)

@@ -1,7 +1,6 @@
 """Stores of every kind, each with histories of its own, and ways to make these old."""
 
 import asyncio
-import contextlib
 import datetime
 import json
 import os
@@ -9,11 +8,10 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -25,14 +23,12 @@ from django_sse.stores import memory
 from django_sse.stores.base import BaseStore, Entry, Slice
 from django_sse.stores.memory import MemoryStore
 from django_sse.stores.redis import RedisStore
-from tests.services import REDIS_URL, free_port, require_program, require_redis
+from tests.redis_nodes import Node
+from tests.services import require_redis
 
 __all__ = ["Form", "Kind", "age_keys", "store_options"]
 
 ROOT = Path(__file__).parent.parent.parent
-START_SECONDS = 60
-#: Another database of the same server stands for another server.
-OTHER_URL = urlsplit(REDIS_URL)._replace(path="/10").geturl()
 REDIS_KINDS = ("redis", "redis-hosts", "redis-cluster")
 
 KINDS = [
@@ -104,20 +100,24 @@ def store_options(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the options of a RedisStore with keys of its own, which the test's end deletes."""
     options: dict[str, Any] = {"prefix": f"django_sse-test-{uuid4().hex}"}
     if name == "redis-cluster":
-        options |= {"url": request.getfixturevalue("redis_cluster"), "cluster": True}
+        options |= {"url": request.getfixturevalue("redis_cluster").urls[0], "cluster": True}
     elif name == "redis-hosts":
-        options["hosts"] = [require_redis(), {"address": OTHER_URL}]
+        first, *others = request.getfixturevalue("redis_servers")
+        options["hosts"] = [first.url, *({"address": other.url} for other in others)]
     else:
         options["url"] = require_redis()
     request.addfinalizer(partial(_delete_keys, dict(options)))
     return options
 
 
-def clients_of(options: dict[str, Any]) -> list["redis_py.Redis"]:
+def clients_of(options: dict[str, Any]) -> list[Any]:
     """Return clients of the servers that *options* name."""
-    if options.get("cluster") or "url" in options:
+    if options.get("cluster"):
+        return [redis_py.RedisCluster.from_url(options["url"])]
+    if "url" in options:
         return [redis_py.Redis.from_url(options["url"])]
-    return [redis_py.Redis.from_url(url) for url in (REDIS_URL, OTHER_URL)]
+    urls = [host["address"] if isinstance(host, dict) else host for host in options["hosts"]]
+    return [redis_py.Redis.from_url(url) for url in urls]
 
 
 def _delete_keys(options: dict[str, Any]) -> None:
@@ -127,16 +127,16 @@ def _delete_keys(options: dict[str, Any]) -> None:
         client.close()
 
 
-def age_keys(client: "redis_py.Redis", prefix: str, seconds: float) -> None:
+def age_keys(client: Any, prefix: str, seconds: float) -> None:
     """Write the logs again with ids that say so, and let the keys expire so much earlier."""
     ms = int(seconds * 1000)
     for key in list(client.scan_iter(f"{prefix}:*", count=1000)):
-        left: Any = client.pttl(key)
+        left = client.pttl(key)
         if left <= ms:
             client.delete(key)
             continue
         if key.endswith(b":log"):
-            entries: Any = client.xrange(key)
+            entries = client.xrange(key)
             client.delete(key)
             for id, fields in entries:
                 number, _, time = id.decode().partition("-")
@@ -203,52 +203,11 @@ def form(request: pytest.FixtureRequest) -> Iterator[Form]:
             yield Form(runner)
 
 
-@pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a cluster of one node, which lives as long as the tests."""
-    port = free_port()
-    yield from _serve_redis(
-        tmp_path_factory.mktemp("cluster"),
-        port,
-        ["--cluster-enabled", "yes", "--cluster-port", str(free_port())],
-        _own_all_slots,
-    )
-
-
-def _own_all_slots(client: Any) -> None:
-    client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-    _until_redis(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
-
-
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[str]:
     """The URL of a server that a test may do anything to."""
-    yield from _serve_redis(tmp_path, free_port(), [], lambda client: None)
-
-
-def _serve_redis(
-    folder: Path, port: int, options: list[str], prepare: Callable[[Any], object]
-) -> Iterator[str]:
-    command = [require_program("redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
-    command += ["--appendonly", "no", "--save", "", "--dir", str(folder), *options]
-    with (
-        subprocess.Popen(command, stdout=subprocess.DEVNULL) as server,
-        redis_py.Redis(port=port) as client,
-    ):
-        try:
-            _until_redis(lambda: client.ping())
-            prepare(client)
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            server.kill()
-
-
-def _until_redis(holds: Callable[[], object]) -> None:
-    """Wait until the server answers, and ``holds()``."""
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        with contextlib.suppress(redis_py.ConnectionError, redis_py.ResponseError):
-            if holds():
-                return
-        assert time.monotonic() < deadline, "redis-server does not start."
-        time.sleep(0.01)
+    server = Node(tmp_path)
+    try:
+        yield server.start().url
+    finally:
+        server.kill()

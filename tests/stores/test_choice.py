@@ -219,6 +219,16 @@ def test_options_go_up_to_the_base_classes(settings: Any) -> None:
                 ({"timeout_seconds": 0}, "timeout_seconds is 0"),
                 ({"url": "redis://a", "hosts": []}, "give url or hosts, not both"),
                 ({"hosts": "redis://a"}, "must be a list"),
+                ({"cluster": "yes"}, "cluster is 'yes'; it must be True or False"),
+                (
+                    {"url": "redis://:secret@a:7/9", "cluster": True},
+                    "a:7 names the database 9, and a cluster has the database 0 alone",
+                ),
+                (
+                    {"hosts": [("a", 1), {"host": "b", "db": 2}], "cluster": True},
+                    "b:6379 names the database 2",
+                ),
+                ({"url": "unix:///run/redis", "cluster": True}, "'/run/redis' is a socket"),
             ]
         ),
     ],

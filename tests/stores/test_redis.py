@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from django.core.exceptions import ImproperlyConfigured
 
 from django_sse import processes
 from django_sse.positions import START, new_mark
+from django_sse.stores.base import PartlyAppended
 from django_sse.stores.redis import RedisStore
+from tests.redis_nodes import Cluster, slot_of
+from tests.services import free_port
 from tests.stores.conftest import Kind, store_options
 
 pytestmark = pytest.mark.redis
@@ -259,8 +263,11 @@ def test_parents_connections_stay_with_the_parent(
 def test_groups_are_spread_over_the_hosts(request: pytest.FixtureRequest) -> None:
     """The same way in every process."""
     store = RedisStore(**store_options("redis-hosts", request))
-    assert [store._shard(f"g{number}") for number in range(8)] == [1, 1, 1, 1, 0, 0, 0, 0]
-    assert {store._shard(f"order.{number}") for number in range(10)} == {0, 1}
+    groups = [f"order.{number}" for number in range(10)]
+    assert [store._shard(group) for group in groups] == [0, 2, 1, 0, 0, 0, 0, 2, 0, 1]
+    assert [entry.number for entry in store.append(groups, message())] == [1] * 10
+    entries = asyncio.run(store.aappend(groups, message()))
+    assert [(entry.group, entry.number) for entry in entries] == [(name, 2) for name in groups]
 
 
 def test_cluster_answers_for_each_group_by_itself(request: pytest.FixtureRequest) -> None:
@@ -273,29 +280,152 @@ def test_cluster_answers_for_each_group_by_itself(request: pytest.FixtureRequest
     assert [(entry.group, entry.number) for entry in entries] == [(name, 2) for name in groups]
 
 
-def test_cluster_takes_several_nodes(request: pytest.FixtureRequest) -> None:
+def test_cluster_takes_several_nodes(
+    request: pytest.FixtureRequest, redis_cluster: Cluster
+) -> None:
     """The others are asked if the first is down."""
     options = store_options("redis-cluster", request)
-    url = options.pop("url")
-    for hosts in ([url, url], [("127.0.0.1", int(url.rpartition(":")[2])), {"address": url}]):
-        store = RedisStore(hosts=hosts, **options)
+    del options["url"]
+    dead, first, second = free_port(), *redis_cluster.nodes[:2]
+    hosts = [("127.0.0.1", dead), ("127.0.0.1", first.port), {"address": second.url}]
+    for nodes in (hosts, hosts[::-1], [f"redis://127.0.0.1:{dead}", *hosts[1:]]):
+        store = RedisStore(hosts=nodes, **options)
         store.append(["room"], message())
         asyncio.run(store.aappend(["room"], message()))
-    assert store.positions(["room"])["room"].number == 4
+    assert store.positions(["room"])["room"].number == 6
 
 
-def test_call_that_fails_on_one_host_is_told(own_redis: str) -> None:
-    """The others are done, and a second attempt finds them."""
-    store = RedisStore(hosts=[own_redis, "redis://127.0.0.1:1"], timeout_seconds=1)
-    groups = [next(f"g{n}" for n in range(50) if store._shard(f"g{n}") == s) for s in (0, 1)]
+def test_call_goes_to_the_node_of_its_group(
+    request: pytest.FixtureRequest, redis_cluster: Cluster
+) -> None:
+    """By the first calls of a process, however many at once; nobody is sent elsewhere."""
+    options = store_options("redis-cluster", request)
+    groups = [f"g{number}" for number in range(40)]
+    RedisStore(**options).append(groups, message())  # All nodes have the script.
+    for node in redis_cluster.nodes:
+        node.call("CONFIG RESETSTAT")
+
+    async def append_all() -> None:
+        store = RedisStore(**options)
+        await asyncio.gather(*(store.aappend([group], message()) for group in groups))
+
+    asyncio.run(append_all())
+    errors = [node.call("INFO", "errorstats") for node in redis_cluster.nodes]
+    assert [found for found in errors if "errorstat_MOVED" in found] == []
+    calls = [node.call("INFO", "commandstats") for node in redis_cluster.nodes]
+    assert sum(found["cmdstat_evalsha"]["calls"] for found in calls) == len(groups)
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+def test_group_whose_slot_is_on_its_way(
+    request: pytest.FixtureRequest, redis_cluster: Cluster, form: str
+) -> None:
+    """Its keys are at the new node, which lets in who was sent there."""
+    options = store_options("redis-cluster", request)
+    store, group = RedisStore(**options), "moving"
+    others = [f"g{number}" for number in range(40)]
+    store.append([group, *others], message())
+    source, slot = redis_cluster.owner(group), slot_of(group)
+    target = next(node for node in redis_cluster.nodes if node is not source)
+    keys = store._keys([group])
+    there = [name for name in others if redis_cluster.owner(name) is target][:2]
+
+    async def append_all() -> None:
+        # Two connections to that node: there is a wrong one to choose.
+        await asyncio.gather(*(store.aappend([name], message()) for name in there))
+        for _ in range(3):
+            await store.aappend([group], message())
+
+    target.call("CLUSTER SETSLOT", slot, "IMPORTING", source.id)
+    source.call("CLUSTER SETSLOT", slot, "MIGRATING", target.id)
+    source.call("MIGRATE", "127.0.0.1", target.port, "", 0, 10_000, "KEYS", *keys)
+    try:
+        if form == "async":
+            asyncio.run(append_all())
+        else:
+            for _ in range(3):
+                store.append([group], message())
+        assert store.positions([group])[group].number == 4
+    finally:
+        with redis_py.Redis(port=target.port, single_connection_client=True) as client:
+            for key in keys:
+                client.execute_command("ASKING")
+                client.delete(key)
+        for node in (source, target):
+            node.call("CLUSTER SETSLOT", slot, "STABLE")
+
+
+def _append(store: RedisStore, groups: list[str], form: str) -> None:
+    if form == "sync":
+        store.append(groups, message())
+    else:
+        asyncio.run(store.aappend(groups, message()))
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+def test_node_of_a_cluster_without_the_option_is_told_of(
+    redis_cluster: Cluster, form: str
+) -> None:
+    """The error names the server, the option, and what to do."""
+    store = RedisStore(redis_cluster.nodes[0].url)
+    groups = [f"g{number}" for number in range(40)]
+    with pytest.raises(
+        ImproperlyConfigured, match=r"is a node of a Redis Cluster .* True"
+    ) as info:
+        _append(store, groups, form)
+    assert f"127.0.0.1:{redis_cluster.nodes[0].port}" in str(info.value)
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+def test_option_of_a_cluster_without_one_is_told_of(own_redis: str, form: str) -> None:
+    """The error names the server, the option, and what to do."""
+    store = RedisStore(own_redis, cluster=True)
+    with pytest.raises(ImproperlyConfigured, match="is no node of a Redis") as info:
+        _append(store, ["room"], form)
+    assert own_redis.removeprefix("redis://") in str(info.value)
+
+
+def test_append_that_fails_on_one_host_is_told(own_redis: str) -> None:
+    """For whom, and from what; the others are done, and a second attempt finds them."""
+    store = RedisStore(hosts=["redis://127.0.0.1:1", own_redis], timeout_seconds=1)
+    names = [next(f"g{n}" for n in range(50) if store._shard(f"g{n}") == s) for s in (0, 1)]
+    dead, groups = (
+        names[0],
+        [*names, next(f"h{n}" for n in range(50) if not store._shard(f"h{n}"))],
+    )
     sent = message()
     for call in (
         lambda: store.append(groups, sent),
         lambda: asyncio.run(store.aappend(groups, sent, again=True)),
     ):
-        with pytest.raises(redis_py.ConnectionError):
+        with pytest.raises(PartlyAppended, match=f"Not added to '{dead}'") as info:
             call()
-    assert store.positions(groups[:1])[groups[0]].number == 1
+        assert [entry.group for entry in info.value.entries] == names[1:]
+        assert list(info.value.groups) == [dead, groups[2]]
+        assert isinstance(info.value.__cause__, redis_py.ConnectionError)
+    assert store.positions(names[1:])[names[1]].number == 1
+    with pytest.raises(redis_py.ConnectionError):
+        asyncio.run(store.apositions(groups))
+    with pytest.raises(redis_py.ConnectionError):
+        store.append([dead], sent)
+
+
+def test_server_of_a_group(request: pytest.FixtureRequest, redis_cluster: Cluster) -> None:
+    """One of the hosts, or the node that has its slot; nobody knows before the first call."""
+    hosts = RedisStore(**store_options("redis-hosts", request))
+    assert {hosts.server_of(f"order.{number}") for number in range(10)} == {0, 1, 2}
+    for form in ("sync", "async"):
+        cluster = RedisStore(**store_options("redis-cluster", request))
+        groups = ["a", "b", "c"]
+        assert [cluster.server_of(group) for group in groups] == [None] * 3
+        with asyncio.Runner() as runner:
+            if form == "sync":
+                cluster.append(groups, message())
+            else:
+                runner.run(cluster.aappend(groups, message()))
+            owners = [f"127.0.0.1:{redis_cluster.owner(group).port}" for group in groups]
+            assert [cluster.server_of(group) for group in groups] == owners
+            assert len(set(owners)) == 3
 
 
 def test_loop_that_is_closed_while_it_runs_raises_as_ever(store: RedisStore) -> None:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("publish/", views.publish_some),
     path("generator/<name>/", views.generator),
     path("handler/<name>/", views.handler),
+    path("whose/<name>/", views.whose),
     path("tasked/<name>/", views.tasked),
     path("grouped/<name>/", views.grouped),
     path("late/<name>/", views.late),

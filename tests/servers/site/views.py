@@ -76,6 +76,13 @@ async def handler(request: HttpRequest, stream: EventStream, name: str) -> None:
 
 
 @event_stream
+async def whose(request: HttpRequest, stream: EventStream, name: str) -> None:
+    """Tell first which process it is that has the stream."""
+    await stream.subscribe("news")
+    await stream.send(os.getpid(), event="opened")
+
+
+@event_stream
 async def tasked(request: HttpRequest, stream: EventStream, name: str) -> None:
     """Join a group, and have a task beside it."""
 
