@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ADDR ?= 127.0.0.1:8000
-BENCH ?= fanout publishing replay saving registry workers
+BENCH ?= fanout owngroups latency memory opening growth publishing replay saving registry workers quick
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 NOX_ARGS ?=
@@ -23,10 +23,10 @@ CHECK_STYLE = $(ESLINT) --config tests/javascript/eslint.config.js django_sse/st
 .DEFAULT_GOAL := help
 # Targets share one environment, and pip is not made to be run twice on it at once.
 .NOTPARALLEL:
-.PHONY: help demo test lint format types client docs matrix bench clean
+.PHONY: help demo test lint format types client docs matrix bench bench-quick clean
 
 help:  ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed-demo  ## Run the demo project on ADDR (127.0.0.1:8000)
 	$(BIN)/python manage.py migrate --no-input
@@ -64,10 +64,19 @@ docs: $(VENV)/.installed-docs  ## Build the documentation into docs/_build/html
 matrix: $(VENV)/.installed-matrix  ## Run the tests on every supported Python and Django that is here
 	$(BIN)/nox --session tests $(NOX_ARGS)
 
-bench: $(VENV)/.installed-bench  ## Run the benchmarks; BENCH=replay runs one, BENCH_ARGS=--help
+bench: $(VENV)/.installed-bench benchmarks/servers/node_modules  ## Run the benchmarks; BENCH=replay runs one, BENCH_ARGS=--help
 	@failed=; for name in $(basename $(notdir $(BENCH))); do echo "== $$name"; \
 	$(BIN)/python -m benchmarks.$$name $(BENCH_ARGS) || failed="$$failed $$name"; done; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+bench-quick: $(VENV)/.installed-bench  ## Compare with the last kept run, in under two minutes
+	$(BIN)/python -m benchmarks.quick --compare $(BENCH_ARGS)
+
+# Of the peers one runs on Node.js; without npm it is left out.
+benchmarks/servers/node_modules: benchmarks/servers/package.json
+	@if command -v npm > /dev/null; then \
+	npm install --prefix benchmarks/servers --no-audit --no-fund --silent && touch $@; \
+	else echo "npm is not here: without better-sse"; fi
 
 clean:  ## Remove what the targets made, the environment and the demo's database included
 	rm -rf $(VENV) .nox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist docs/_build htmlcov

@@ -1,43 +1,27 @@
 """From the runs of the fan-out benchmark to medians, tables and a plot."""
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import pairs, report
-from benchmarks.report import Spread, cell, rounded
+from benchmarks.bars import Bar
+from benchmarks.peers import FLOOR, LABELS, PEER
+from benchmarks.report import Spread, cell, ratio_of, rounded
+from benchmarks.turns import Run
 
 __all__ = [
-    "FLOOR",
-    "LABELS",
-    "ON_REDIS",
-    "PEER",
+    "OWN_IDS",
     "Row",
-    "Run",
+    "bars",
     "cost_table",
-    "plot",
     "summarize",
     "table",
 ]
 
-Run = dict[str, dict[str, Any]]
+#: The part of a server's result that measure_bursts_with_own_ids() gives.
+OWN_IDS = "burst_with_own_ids"
 
-#: The servers in the order of the table, with the name that they have there.
-LABELS = {
-    "floor": "bare Python protocol on uvloop (the floor)",
-    "django_sse": "**django_sse** without history, uvicorn",
-    "django_sse-history": "**django_sse** with history, uvicorn",
-    "django_sse-stock": "django_sse, Django's stock handler, uvicorn",
-    "django_sse-generator": "django_sse, generator style, uvicorn",
-    "django_sse-daphne": "django_sse, daphne",
-    "django_sse-redis": "django_sse, Redis layer, uvicorn",
-    "django_sse-redis-history": "django_sse with history, Redis layer and store, uvicorn",
-    "sse-starlette": "sse-starlette, uvicorn",
-    "django-eventstream": "django-eventstream, uvicorn",
-    "django-eventstream-daphne": "django-eventstream, daphne",
-}
-FLOOR, PEER = "floor", "django-eventstream"
-#: What needs a Redis server.
-ON_REDIS = ("django_sse-redis", "django_sse-redis-history")
+_PARTS = ("paced", "burst", OWN_IDS)
+_FAULTS = ("lost", "repeated", "reordered")
 
 
 class Row(NamedTuple):
@@ -46,6 +30,7 @@ class Row(NamedTuple):
     paced: Spread
     cpu: Spread
     burst: Spread
+    own_ids: Spread | None
     to_floor: Spread | None
     to_peer: Spread | None
     faults: dict[str, int]
@@ -61,18 +46,15 @@ def _summarize(name: str, runs: list[Run]) -> Row:
     def spread(part: str, key: str) -> Spread:
         return Spread.of([run[name][part][key] for run in runs])
 
-    def ratio(other: str) -> Spread | None:
-        if other not in runs[0]:
-            return None
-        return Spread.of([_rate(run, name) / _rate(run, other) for run in runs])
-
     bursts = [run[name]["burst"] for run in runs]
+    has_own_ids = OWN_IDS in runs[0][name]
     return Row(
         paced=spread("paced", "deliveries_per_second"),
         cpu=spread("paced", "cpu_us_per_delivery"),
         burst=spread("burst", "deliveries_per_second"),
-        to_floor=ratio(FLOOR),
-        to_peer=ratio(PEER),
+        own_ids=spread(OWN_IDS, "deliveries_per_second") if has_own_ids else None,
+        to_floor=ratio_of(runs, name, FLOOR),
+        to_peer=ratio_of(runs, name, PEER),
         faults={
             fault: sum(run[name]["paced"][fault] for run in runs)
             for fault in ("lost", "repeated", "reordered")
@@ -81,8 +63,30 @@ def _summarize(name: str, runs: list[Run]) -> Row:
     )
 
 
-def _rate(run: Run, name: str) -> float:
-    return float(run[name]["paced"]["deliveries_per_second"])
+def bars(runs: list[Run]) -> list[Bar]:
+    """Return what the package promises of what was measured."""
+    us, daphne = "django_sse", "django_sse-daphne"
+    promises = [
+        (us, "floor", "paced", "paced", 0.7),
+        (us, PEER, "paced", "paced", 7),
+        (us, "sse-starlette", "paced", "paced", 3),
+        (us, "better-sse", "paced", "paced", 1.5),
+        (us, "nchan", "paced", "paced", 0.75),
+        (daphne, "django-eventstream-daphne", "paced", "paced", 5),
+        (us, "floor", "burst", "burst", 20),
+        (us, "floor", OWN_IDS, "burst", 8),
+    ]
+    found = []
+    for name, other, part, to_part, least in promises:
+        if part in runs[0].get(name, {}):
+            ratio = ratio_of(runs, name, other, part, to_part)
+            what = f"{name}, {part.replace('_', ' ')}, times {other}"
+            found += [Bar(what, ratio.median, least=least)] if ratio else []
+    for name in (us, daphne):
+        parts = [run[name][p] for run in runs if name in run for p in run[name] if p in _PARTS]
+        faults = sum(part[fault] for part in parts for fault in _FAULTS)
+        found += [Bar(f"{name}, lost, repeated or reordered", faults, most=0)] if parts else []
+    return found
 
 
 def table(rows: dict[str, Row]) -> str:
@@ -96,6 +100,7 @@ def table(rows: dict[str, Row]) -> str:
         "lost, repeated, reordered",
         "burst: deliveries a second",
         "burst: lost",
+        "burst, ids that differ",
     ]
     return report.table(head, (_cells(name, row) for name, row in rows.items()))
 
@@ -110,6 +115,7 @@ def _cells(name: str, row: Row) -> list[str]:
         ", ".join(map(str, row.faults.values())),
         cell(row.burst, rounded),
         f"{row.burst_lost:.0%}" if row.burst_lost else "0",
+        cell(row.own_ids, rounded),
     ]
 
 
@@ -121,55 +127,3 @@ def cost_table(costs: dict[str, pairs.Cost]) -> str:
         for name, cost in costs.items()
     ]
     return report.table(head, rows)
-
-
-def plot(rows: dict[str, Row], title: str, paths: list[Path]) -> None:
-    """Draw the paced rate and the CPU time of each server, with the spread of the runs."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    # The text of an SVG stays text, and two runs of the same figures give the same file.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fanout", "font.size": 10})
-    names = list(reversed(rows))
-    figure, axes = plt.subplots(
-        1, 2, sharey=True, figsize=(11, 0.5 * len(names) + 1.6), layout="constrained"
-    )
-    panels = (
-        ("deliveries a second, paced (more is better)", "paced", rounded),
-        ("server CPU, µs a delivery (less is better)", "cpu", "{:.1f}".format),
-    )
-    for axis, (label, field, write) in zip(axes, panels, strict=True):
-        spreads = [getattr(rows[name], field) for name in names]
-        medians = [spread.median for spread in spreads]
-        around = [
-            [spread.median - spread.least for spread in spreads],
-            [spread.most - spread.median for spread in spreads],
-        ]
-        bars = axis.barh(
-            [LABELS[name].replace("**", "") for name in names],
-            medians,
-            xerr=around,
-            color=[_color(name) for name in names],
-            error_kw={"ecolor": "#1f2933", "capsize": 3, "linewidth": 1},
-        )
-        # Beside the end of the spread, not of the bar: they would lie over each other.
-        texts = [write(median) for median in medians]
-        axis.bar_label(bars, texts, padding=5)
-        axis.set_xlabel(label)
-        axis.set_xlim(0, 1.2 * max(spread.most for spread in spreads))
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(axis="y", length=0)
-        axis.locator_params(axis="x", nbins=6)
-    axes[0].xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    figure.suptitle(title)
-    for path in paths:
-        figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else {})
-    plt.close(figure)
-
-
-def _color(name: str) -> str:
-    if name == FLOOR:
-        return "#c8ccd0"
-    return "#2a78b5" if name.startswith("django_sse") else "#8f9aa5"

@@ -5,6 +5,7 @@ import asyncio
 import datetime
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ _SETTLE_SECONDS = 15
 
 
 def main() -> None:
-    """Open the streams, let them be, and print the CPU time of that as JSON."""
+    """Open the streams, say "open"; when told to go on, let them be, and print the CPU time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("way")
     parser.add_argument("--directory", type=Path, required=True)
@@ -98,6 +99,8 @@ async def _measure(visitors: list[Any], settle: float, seconds: float) -> dict[s
         await stream.open()
         stream.serve(send, lambda: None)
         streams.append(stream)
+    print("open", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
     await asyncio.sleep(settle)
     begun, cpu = time.monotonic(), time.process_time()
     await asyncio.sleep(seconds)

@@ -3,9 +3,12 @@ The load client: many event streams read by one thread, every event of each of t
 
 It has to be faster than the fastest server. So it waits in epoll, reads each socket that is ready
 once, and decodes each distinct piece of bytes once: the streams of a group are sent the same
-bytes, and a dict remembers which events those were. Bytes not seen before, and those that begin or
-end within a chunk or an event, go the long way: the chunked coding is taken off, then events are
-looked for.
+bytes, and a dict remembers which events those were. Of events whose ids differ from stream to
+stream, the data is remembered. Bytes not seen before, and those that begin or end within a chunk
+or an event, go the long way: the chunked coding is taken off, then events are looked for.
+
+A run of events in order is two numbers, the first and how many, so a burst that a server has
+joined into one write costs no more to count than one event.
 """
 
 import collections
@@ -14,9 +17,10 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks.events import EVENT
+from benchmarks.events import EVENT, GROUP
+from benchmarks.wire import Span, check_head, data_lines, dechunk, has_only_ids, runs_of
 
 __all__ = ["LoadClient", "Tally"]
 
@@ -65,27 +69,39 @@ class LoadClient:
 
     def __init__(self, port: int, headers: Mapping[str, str]) -> None:
         self._address = ("127.0.0.1", port)
-        lines = ["GET /events HTTP/1.1", f"Host: 127.0.0.1:{port}", "Accept: text/event-stream"]
+        lines = [" HTTP/1.1", f"Host: 127.0.0.1:{port}", "Accept: text/event-stream"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        self._request = "\r\n".join([*lines, "", ""]).encode()
+        self._request = "\r\n".join([*lines, "", ""])
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
-        # What has come of an answer's head that is not whole yet, of a chunk, and of an event.
+        # What has come of an answer's head that is not whole yet, of a chunk, and of an event; and
+        # the streams of which that is so.
         self._heads: dict[int, bytes] = {}
         self._chunks: dict[int, bytes] = {}
         self._events: dict[int, bytes] = {}
-        self._known: dict[bytes, tuple[int, ...]] = {}
+        self._unfinished: set[int] = set()
+        self._is_chunked = True
+        self._known: dict[bytes, Span] = {}
+        self._known_data: dict[bytes, Span] = {}
         self._missing: dict[int, set[int]] = collections.defaultdict(set)
         self._expected: dict[int, int] = {}
-        self._received: list[int] = []
         self.tally = Tally(0, 0, 0)
         self.bytes_read = 0
         self.reads = 0
         self.closed = 0
 
-    def open(self, count: int, timeout: float = 60, *, at_once: int = _CONNECT_AT_ONCE) -> None:
+    def open(
+        self,
+        count: int,
+        timeout: float = 60,
+        *,
+        at_once: int = _CONNECT_AT_ONCE,
+        groups: Sequence[str] = (GROUP,),
+    ) -> None:
         """
         Open *count* streams, *at_once* at a time, and return when each has answered.
+
+        The *groups* are dealt out in turn; one may be several with commas between their names.
 
         Raises:
             RuntimeError: If an answer is no event stream.
@@ -93,7 +109,8 @@ class LoadClient:
         """
         deadline = time.monotonic() + timeout
         for start in range(0, count, at_once):
-            self._connect(min(at_once, count - start))
+            number = min(at_once, count - start)
+            self._connect([groups[i % len(groups)] for i in range(start, start + number)])
             while self._heads:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{len(self._heads)} streams were not answered in time.")
@@ -106,18 +123,19 @@ class LoadClient:
 
         Returns when all have come, or none has for *quiet_seconds*. Raises as open() does.
         """
-        self._connect(count)
+        self._connect([GROUP] * count)
         self.expect(first, events)
         return self.read(quiet_seconds)
 
-    def _connect(self, count: int) -> None:
-        for _ in range(count):
+    def _connect(self, groups: Sequence[str]) -> None:
+        for group in groups:
             connection = socket.create_connection(self._address, timeout=10)
-            connection.sendall(self._request)
+            connection.sendall(f"GET /events?group={group}{self._request}".encode())
             connection.setblocking(False)
             fd = connection.fileno()
             self._sockets[fd] = connection
             self._heads[fd] = self._chunks[fd] = self._events[fd] = b""
+            self._unfinished.add(fd)
             self._epoll.register(fd, select.EPOLLIN)
 
     def __len__(self) -> int:
@@ -127,9 +145,9 @@ class LoadClient:
         """Account for *count* events from number *first* on; return where."""
         self.tally = Tally(first, count, len(self))
         self._expected = dict.fromkeys(self._sockets, first)
-        self._received = [0] * count
         self._missing.clear()
         self._known.clear()
+        self._known_data.clear()
         return self.tally
 
     def read(self, quiet_seconds: float) -> Tally:
@@ -145,81 +163,97 @@ class LoadClient:
         It is called when an event has reached every stream; also when nothing has come for
         *quiet_seconds*: what is missing of that event is lost.
         """
-        received, streams = self._received, self.tally.streams
-        for index in range(self.tally.count):
-            while received[index] < streams and self._read_ready(quiet_seconds):
+        tally = self.tally
+        for _ in range(tally.count):
+            goal = tally.deliveries + tally.streams
+            while tally.deliveries < goal and self._read_ready(quiet_seconds):
                 pass
             acknowledge()
-        return self.tally
+        return tally
 
     def _read_ready(self, timeout: float) -> bool:
         """Wait for bytes, and take one read of each stream that has some."""
         ready = self._epoll.poll(timeout, len(self._sockets))
         # Local names: this loop is what has to be fast.
-        read, known, expected, chunks = os.read, self._known, self._expected, self._chunks
-        events, received, tally = self._events, self._received, self.tally
-        first, deliveries, size = tally.first, 0, 0
+        read, known, expected, unfinished = os.read, self._known, self._expected, self._unfinished
+        deliveries, size, before = 0, 0, self.tally.deliveries
         for fd, _ in ready:
             data = read(fd, _READ_BYTES)
             size += len(data)
-            seqs = known.get(data)
-            if seqs is None or chunks[fd] or events[fd]:
-                seqs = self._decode(fd, data)
-            for seq in seqs:
-                if seq == expected[fd]:
-                    expected[fd] = seq + 1
-                    received[seq - first] += 1
-                    deliveries += 1
-                else:
-                    self._take_out_of_order(fd, seq)
-        if deliveries:
-            tally.deliveries += deliveries
-            tally.finished_at = time.perf_counter()
+            span = None if fd in unfinished else known.get(data) or self._recognize(data)
+            if span is None:
+                for each in self._decode(fd, data):
+                    self._take(fd, *each)
+            elif span[0] == expected[fd]:
+                expected[fd] += span[1]
+                deliveries += span[1]
+            else:
+                self._take(fd, *span)
+        self.tally.deliveries += deliveries
+        if self.tally.deliveries > before:
+            self.tally.finished_at = time.perf_counter()
         self.bytes_read += size
         self.reads += len(ready)
         return bool(ready)
 
-    def _take_out_of_order(self, fd: int, seq: int) -> None:
-        tally, expected, missing = self.tally, self._expected[fd], self._missing[fd]
-        if not tally.first <= seq < tally.first + tally.count:
-            tally.strays += 1
-        elif seq < expected and seq not in missing:
-            tally.repeated += 1
-        else:
-            if seq > expected:
-                missing.update(range(expected, seq))
-                self._expected[fd] = seq + 1
+    def _take(self, fd: int, first: int, count: int) -> None:
+        tally, missing = self.tally, self._missing[fd]
+        for seq in range(first, first + count):
+            expected = self._expected[fd]
+            if not tally.first <= seq < tally.first + tally.count:
+                tally.strays += 1
+            elif seq < expected and seq not in missing:
+                tally.repeated += 1
             else:
-                missing.discard(seq)
-                tally.reordered += 1
-            tally.deliveries += 1
-            self._received[seq - tally.first] += 1
-            tally.finished_at = time.perf_counter()
+                if seq >= expected:
+                    missing.update(range(expected, seq))
+                    self._expected[fd] = seq + 1
+                else:
+                    missing.discard(seq)
+                    tally.reordered += 1
+                tally.deliveries += 1
 
-    def _decode(self, fd: int, data: bytes) -> tuple[int, ...]:
-        """Return the numbers of the events that *data* completes; keep what it leaves open."""
+    def _recognize(self, data: bytes) -> Span | None:
+        """Return the events of *data*, if they have come before with other ids."""
+        span = self._known_data.get(data_lines(data))
+        return span if span and has_only_ids(data, self._is_chunked) else None
+
+    def _decode(self, fd: int, data: bytes) -> list[Span]:
+        """Return the events that *data* completes; keep what it leaves open."""
         if fd in self._heads:
             data = self._take_head(fd, data)
             if fd in self._heads or not data:
-                return ()
+                return []
         if not data:
             self.closed += 1
             self._epoll.unregister(fd)
-            return ()
+            return []
         is_fresh = not (self._chunks[fd] or self._events[fd])
-        body, self._chunks[fd] = _dechunk(self._chunks[fd] + data)
+        body = data
+        if self._is_chunked:
+            body, self._chunks[fd] = dechunk(self._chunks[fd] + data)
         text = self._events[fd] + body
         end = max(text.rfind(b"\n\n") + 2, text.rfind(b"\n\r\n") + 3)
         if end < 3:
             end = 0
         self._events[fd] = text[end:]
-        seqs = tuple(map(int, EVENT.findall(text[:end])))
-        if is_fresh and not (self._chunks[fd] or self._events[fd]):
-            if len(self._known) >= _REMEMBERED_PIECES:
-                self._known.clear()
-            if len(data) < _REMEMBERED_BYTES:
-                self._known[data] = seqs
-        return seqs
+        spans = runs_of([int(seq) for seq in EVENT.findall(text[:end])])
+        if self._chunks[fd] or self._events[fd]:
+            self._unfinished.add(fd)
+        else:
+            self._unfinished.discard(fd)
+            if is_fresh and len(spans) == 1 and len(data) < _REMEMBERED_BYTES:
+                self._remember(data, spans[0])
+        return spans
+
+    def _remember(self, data: bytes, span: Span) -> None:
+        if len(self._known) >= _REMEMBERED_PIECES:
+            self._known.clear()
+        self._known[data] = span
+        if len(self._known_data) >= _REMEMBERED_PIECES:
+            self._known_data.clear()
+        if has_only_ids(data, self._is_chunked):
+            self._known_data[data_lines(data)] = span
 
     def _take_head(self, fd: int, data: bytes) -> bytes:
         """Add *data* to the head of an answer; return what is behind the head."""
@@ -229,8 +263,9 @@ class LoadClient:
         if not end:
             self._heads[fd] = head
             return b""
-        _check_head(head)
+        self._is_chunked = check_head(head)
         del self._heads[fd]
+        self._unfinished.discard(fd)
         return rest
 
     def close(self) -> None:
@@ -239,24 +274,3 @@ class LoadClient:
             connection.close()
         self._sockets.clear()
         self._epoll.close()
-
-
-def _check_head(head: bytes) -> None:
-    status, *lines = head.lower().split(b"\r\n")
-    headers = dict(line.split(b": ", 1) for line in lines)
-    is_stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-    is_chunked = headers.get(b"transfer-encoding") == b"chunked"
-    if not (status.startswith(b"http/1.1 200") and is_stream and is_chunked):
-        raise RuntimeError(f"This is not the start of an event stream: {head!r}")
-
-
-def _dechunk(data: bytes) -> tuple[bytes, bytes]:
-    """Return what the whole chunks of *data* hold, and what is left of it."""
-    pieces, position = [], 0
-    while (end := data.find(b"\r\n", position)) >= 0:
-        stop = end + 2 + int(data[position:end], 16)
-        if len(data) < stop + 2:
-            break
-        pieces.append(data[end + 2 : stop])
-        position = stop + 2
-    return b"".join(pieces), data[position:]

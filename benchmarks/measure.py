@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.events import GROUP, group_names
 from benchmarks.load import LoadClient, Tally
 from benchmarks.process import ServerProcess
 
@@ -13,16 +14,16 @@ __all__ = [
     "Session",
     "counts_of",
     "measure",
-    "measure_paced",
     "measure_bursts",
+    "measure_bursts_with_own_ids",
+    "measure_paced",
     "paced_events",
 ]
 
 # Nothing for this long is taken for the end, and what is missing for lost.
 _QUIET_SECONDS = 3.0
-_WARM_UP_QUIET_SECONDS = 0.5
+_WARM_UP_QUIET_SECONDS = 1.0
 _WARM_UP_ATTEMPTS = 60
-_PILOT_EVENTS = 20
 _CEILING_ROUNDS = 40
 
 
@@ -31,12 +32,14 @@ class Plan(NamedTuple):
     How much is measured.
 
     Attributes:
-        streams: How many streams are opened, all of one group.
+        streams: How many streams are opened.
         paced_seconds: How long the paced part lasts, about.
         burst_events: The events of a burst.
-        bursts: How many bursts there are.
+        bursts: How many bursts there are; there may be none.
         rounds: How often two servers take turns beside each other; see benchmarks/pairs.py.
         round_seconds: How long a turn lasts, about.
+        groups: How many groups the streams are dealt out to. Each event goes to all of them.
+        least_events: How many paced events there are at least, however long they take.
     """
 
     streams: int
@@ -45,15 +48,24 @@ class Plan(NamedTuple):
     bursts: int
     rounds: int
     round_seconds: float
+    groups: int = 1
+    least_events: int = 20
 
 
 class Session:
-    """A server with its open streams, and the numbers of the events to come, from *first* on."""
+    """
+    A server with its open streams, and the numbers of the events to come, from *first* on.
 
-    def __init__(self, server: ServerProcess, load: LoadClient, first: int = 0) -> None:
+    Each event goes to all of the *groups*; see benchmarks/publisher.py.
+    """
+
+    def __init__(
+        self, server: ServerProcess, load: LoadClient, first: int = 0, *, groups: int = 1
+    ) -> None:
         self.server = server
         self.load = load
         self.next = first
+        self.groups = groups
 
     def expect(self, count: int) -> Tally:
         tally = self.load.expect(self.next, count)
@@ -62,12 +74,12 @@ class Session:
 
     def burst(self, count: int, quiet_seconds: float = _QUIET_SECONDS) -> Tally:
         tally = self.expect(count)
-        self.server.command("burst", tally.first, count)
+        self.server.command("burst", tally.first, count, self.groups)
         return self.load.read(quiet_seconds)
 
     def paced(self, count: int) -> Tally:
         tally = self.expect(count)
-        self.server.command("paced", tally.first, count)
+        self.server.command("paced", tally.first, count, self.groups)
         return self.load.read_paced(_QUIET_SECONDS, lambda: self.server.command("ack"))
 
     def warm_up(self) -> None:
@@ -86,17 +98,19 @@ def measure(name: str, core: int, directory: Path, plan: Plan) -> dict[str, Any]
     """Start the server *name* on *core*, measure it, and return what came out."""
     with ServerProcess(name, core, directory) as server:
         load = LoadClient(server.port, server.headers)
-        session = Session(server, load)
+        session = Session(server, load, groups=plan.groups)
         try:
             began = time.perf_counter()
-            load.open(plan.streams)
+            load.open(plan.streams, groups=group_names(plan.groups))
             opening = time.perf_counter() - began
             session.warm_up()
             result: dict[str, Any] = {"open_seconds": round(opening, 2), **server.status()}
             gc.collect()
             gc.disable()
-            result["paced"] = measure_paced(session, paced_events(session, plan.paced_seconds))
-            result["burst"] = measure_bursts(session, plan.burst_events, plan.bursts)
+            count = paced_events(session, plan.paced_seconds, plan.least_events)
+            result["paced"] = measure_paced(session, count)
+            if plan.bursts:
+                result["burst"] = measure_bursts(session, plan.burst_events, plan.bursts)
             if name == "floor":
                 result["client_ceiling"] = _measure_ceiling(session)
             result["closed_streams"] = load.closed
@@ -106,13 +120,35 @@ def measure(name: str, core: int, directory: Path, plan: Plan) -> dict[str, Any]
             load.close()
 
 
-def paced_events(session: Session, seconds: float) -> int:
-    """Return how many paced events take about *seconds*; not fewer than it takes to know."""
+def measure_bursts_with_own_ids(
+    name: str, core: int, directory: Path, plan: Plan
+) -> dict[str, Any]:
+    """
+    Measure bursts to one group, whose streams are each in a group of their own as well.
+
+    A stream's id then tells of two groups, so no two streams are sent the same bytes.
+    """
+    with ServerProcess(name, core, directory) as server:
+        load = LoadClient(server.port, server.headers)
+        session = Session(server, load)
+        try:
+            load.open(plan.streams, groups=[f"{GROUP},g{n}" for n in range(plan.streams)])
+            session.warm_up()
+            gc.collect()
+            gc.disable()
+            return measure_bursts(session, plan.burst_events, plan.bursts)
+        finally:
+            gc.enable()
+            load.close()
+
+
+def paced_events(session: Session, seconds: float, least: int = 20) -> int:
+    """Return how many paced events take about *seconds*; not fewer than *least*."""
     began = time.perf_counter()
-    session.paced(_PILOT_EVENTS)
+    session.paced(least)
     session.server.wait_until_done()
-    event_seconds = (time.perf_counter() - began) / _PILOT_EVENTS
-    return max(_PILOT_EVENTS, round(seconds / event_seconds))
+    event_seconds = (time.perf_counter() - began) / least
+    return max(least, round(seconds / event_seconds))
 
 
 def measure_paced(session: Session, count: int) -> dict[str, Any]:
@@ -121,18 +157,18 @@ def measure_paced(session: Session, count: int) -> dict[str, Any]:
     reads, size = load.reads, load.bytes_read
     cpu, own_cpu, began = server.cpu_seconds(), time.process_time(), time.perf_counter()
     tally = session.paced(count)
-    seconds = tally.finished_at - began
+    seconds = (tally.finished_at or time.perf_counter()) - began
     cpu, own_cpu = server.cpu_seconds() - cpu, time.process_time() - own_cpu
     server.wait_until_done()
     return {
         **counts_of(tally),
         "seconds": seconds,
         "deliveries_per_second": tally.deliveries / seconds,
-        "cpu_us_per_delivery": cpu / tally.deliveries * 1e6,
+        "cpu_us_per_delivery": cpu / max(1, tally.deliveries) * 1e6,
         "server_core_share": cpu / seconds,
         "client_core_share": own_cpu / seconds,
-        "deliveries_per_read": tally.deliveries / (load.reads - reads),
-        "bytes_per_delivery": (load.bytes_read - size) / tally.deliveries,
+        "deliveries_per_read": tally.deliveries / max(1, load.reads - reads),
+        "bytes_per_delivery": (load.bytes_read - size) / max(1, tally.deliveries),
     }
 
 
@@ -144,7 +180,7 @@ def measure_bursts(session: Session, events: int, bursts: int) -> dict[str, Any]
     for _ in range(bursts):
         began = time.perf_counter()
         tally = session.burst(events)
-        seconds += tally.finished_at - began
+        seconds += (tally.finished_at or time.perf_counter()) - began
         server.wait_until_done()
         for name, number in counts_of(tally).items():
             sums[name] += number
@@ -154,9 +190,9 @@ def measure_bursts(session: Session, events: int, bursts: int) -> dict[str, Any]
         **sums,
         "seconds": seconds,
         "deliveries_per_second": sums["deliveries"] / seconds,
-        "cpu_us_per_delivery": cpu / sums["deliveries"] * 1e6,
+        "cpu_us_per_delivery": cpu / max(1, sums["deliveries"]) * 1e6,
         "client_core_share": own_cpu / seconds,
-        "deliveries_per_read": sums["deliveries"] / (load.reads - reads),
+        "deliveries_per_read": sums["deliveries"] / max(1, load.reads - reads),
     }
 
 
@@ -169,12 +205,12 @@ def _measure_ceiling(session: Session) -> float:
     seconds, deliveries = 0.0, 0
     for _ in range(_CEILING_ROUNDS):
         tally = session.expect(1)
-        session.server.command("burst", tally.first, 1)
+        session.server.command("burst", tally.first, 1, session.groups)
         session.server.wait_until_done()
         time.sleep(0.05)
         began = time.perf_counter()
         session.load.read(_QUIET_SECONDS)
-        seconds += tally.finished_at - began
+        seconds += (tally.finished_at or time.perf_counter()) - began
         deliveries += tally.deliveries
     return deliveries / seconds
 

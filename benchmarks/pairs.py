@@ -19,10 +19,10 @@ from benchmarks.report import Spread
 __all__ = ["LABELS", "PAIRS", "Cost", "measure_pair", "summarize"]
 
 #: Each pair by the name of the one with history; the other one keeps none.
-PAIRS = {"django_sse-history": "django_sse", "django_sse-redis-history": "django_sse-redis"}
+PAIRS = {"django_sse": "django_sse-no-history", "django_sse-redis": "django_sse-redis-no-history"}
 LABELS = {
-    "django_sse-history": "in-memory layer, MemoryStore",
-    "django_sse-redis-history": "Redis layer, RedisStore",
+    "django_sse": "in-memory layer, MemoryStore",
+    "django_sse-redis": "Redis layer, RedisStore",
 }
 
 _FAULTS = ("lost", "repeated", "reordered")

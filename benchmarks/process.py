@@ -1,6 +1,9 @@
 """A process under test: a server or a publisher, its control connection, and what it uses."""
 
+import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,14 +12,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["ROOT", "ControlledProcess", "ServerProcess"]
+__all__ = ["ROOT", "ControlledProcess", "ServerProcess", "descendants_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Return the processes that the process *pid* has started, and those that they have."""
+    pids = [pid]
+    for each in pids:
+        for thread in Path(f"/proc/{each}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                pids += map(int, (thread / "children").read_text().split())
+    return pids[1:]
 
 
 class ControlledProcess:
     """
     Runs ``python -m MODULE NAME`` on one core, for as long as the block lasts.
+
+    What it uses is what it and all processes use that it has started, and they end with it.
 
     Attributes:
         greeting: What it has sent once it was ready.
@@ -27,7 +42,9 @@ class ControlledProcess:
         with theirs:
             command = [sys.executable, "-m", module, name, "--core", str(core)]
             command += ["--control", str(theirs.fileno()), "--directory", str(directory)]
-            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()])
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True
+            )
         self._control = ours
         self._control.settimeout(120)
         self._lines = ours.makefile("rb")
@@ -48,7 +65,9 @@ class ControlledProcess:
         traceback: TracebackType | None,
     ) -> None:
         # How servers end is another matter, and some take long over it with open streams.
-        self._process.kill()
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self._lines.close()
         self._control.close()
@@ -77,16 +96,24 @@ class ControlledProcess:
         return line
 
     def cpu_seconds(self) -> float:
-        """Return what all threads of the process have used, user and system together."""
+        """Return what all threads of the processes have used, user and system together."""
         # The clock of a process: /proc/PID/stat has the same in hundredths of a second only.
         # Source: clock_getcpuclockid(3), and the kernel's linux/posix-timers.h for the number.
-        return time.clock_gettime(~self._process.pid << 3 | 2)
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in self._pids())
 
     def status(self) -> dict[str, int]:
         """Return the memory in KB and the number of threads."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        return {"rss_kb": int(fields["VmRSS"].split()[0]), "threads": int(fields["Threads"])}
+        found = {"rss_kb": 0, "threads": 0}
+        for pid in self._pids():
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            fields = dict(line.split(":", 1) for line in lines)
+            found["rss_kb"] += int(fields["VmRSS"].split()[0])
+            found["threads"] += int(fields["Threads"])
+        return found
+
+    def _pids(self) -> list[int]:
+        pid = self._process.pid
+        return [pid, *descendants_of(pid)]
 
 
 class ServerProcess(ControlledProcess):

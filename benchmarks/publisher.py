@@ -1,17 +1,21 @@
 """The publisher inside a server's process, and the control connection that drives it."""
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from benchmarks.events import make_event
+from benchmarks.events import group_names, make_event
+from benchmarks.process import descendants_of
 
 __all__ = ["Counts", "Publish", "connect"]
 
-#: Publishes one event to the one group, the way that the server's documentation shows.
-Publish = Callable[[dict[str, Any]], Awaitable[None]]
+#: Publishes one event to one group, the way that the server's documentation shows.
+Publish = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 #: Returns what the server has counted, each under its name.
 Counts = Callable[[], dict[str, int]]
@@ -21,16 +25,20 @@ class _Publisher(asyncio.Protocol):
     """
     Takes one command a line, and answers "done" when the last event has been published.
 
-    ``paced FIRST COUNT``: publish COUNT events, numbered from FIRST on, each when the one before
-    has been acknowledged by a line ``ack``.
+    ``paced FIRST COUNT GROUPS``: publish COUNT events, numbered from FIRST on, each when the one
+    before has been acknowledged by a line ``ack``. Each goes to every one of as many groups, one
+    after the other, each time by a publish of its own; with no number to the one group ``ticks``.
 
-    ``burst FIRST COUNT``: publish them without a pause.
+    ``burst FIRST COUNT GROUPS``: publish them without a pause.
 
     ``counts`` is answered at once, by one line of JSON.
     """
 
-    def __init__(self, publish: Publish, counts: Counts, greeting: dict[str, Any]) -> None:
+    def __init__(
+        self, publish: Publish, counts: Counts, greeting: dict[str, Any], at_once: int
+    ) -> None:
         self._publish = publish
+        self._at_once = at_once
         self._counts = counts
         self._greeting = greeting
         self._buffer = b""
@@ -56,17 +64,37 @@ class _Publisher(asyncio.Protocol):
                 run = self._paced if name == b"paced" else self._burst
                 self._task = asyncio.create_task(run(*map(int, numbers)))
 
-    async def _paced(self, first: int, count: int) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
+        # The benchmark has gone, without a word to this process.
+        for pid in (*descendants_of(os.getpid()), os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def _paced(self, first: int, count: int, groups: int = 1) -> None:
+        names = group_names(groups)
         for seq in range(first, first + count):
             self._acknowledged.clear()
-            await self._publish(make_event(seq))
+            await self._publish_to_all(names, seq)
             await self._acknowledged.wait()
         self._transport.write(b"done\n")
 
-    async def _burst(self, first: int, count: int) -> None:
+    async def _burst(self, first: int, count: int, groups: int = 1) -> None:
+        names = group_names(groups)
         for seq in range(first, first + count):
-            await self._publish(make_event(seq))
+            await self._publish_to_all(names, seq)
         self._transport.write(b"done\n")
+
+    async def _publish_to_all(self, names: list[str], seq: int) -> None:
+        data, rest = make_event(seq), iter(names)
+
+        async def publish() -> None:
+            for name in rest:
+                await self._publish(name, data)
+
+        if self._at_once == 1 or len(names) == 1:
+            await publish()
+        else:
+            await asyncio.gather(*(publish() for _ in range(self._at_once)))
 
 
 async def connect(
@@ -74,8 +102,15 @@ async def connect(
     publish: Publish,
     greeting: dict[str, Any],
     counts: Counts = dict,
+    at_once: int = 1,
 ) -> None:
-    """Serve the control connection *control* on the running loop; *greeting* is sent first."""
+    """
+    Serve the control connection *control* on the running loop; *greeting* is sent first.
+
+    An event for many groups is published to *at_once* of them at the same time.
+    """
     loop = asyncio.get_running_loop()
     control.setblocking(False)
-    await loop.create_unix_connection(lambda: _Publisher(publish, counts, greeting), sock=control)
+    await loop.create_unix_connection(
+        lambda: _Publisher(publish, counts, greeting, at_once), sock=control
+    )

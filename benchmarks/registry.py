@@ -10,7 +10,8 @@ What is measured
     and a ``send`` that takes everything. Of guests, who are not logged in, the registry is asked
     every two seconds what to close, and the lease is renewed. Of users, each of whom has one
     stream, some are looked at every four seconds, too. When all rows have been written, the CPU
-    time of all threads is taken for half a minute.
+    time of all threads is taken for half a minute. As all of them rest, and the CPU time of a
+    process is its own, those that share no database are measured at the same time.
 
 What is reported
     The CPU time as a share of a core, and what it is above that of the same streams without the
@@ -31,7 +32,7 @@ from benchmarks import options, report, services
 from benchmarks.process import ROOT
 from benchmarks.report import Spread, cell
 
-__all__ = ["LABELS", "above"]
+__all__ = ["LABELS", "above", "together"]
 
 LABELS = {
     "none": "no registry, guests",
@@ -85,21 +86,55 @@ def _parse() -> argparse.Namespace:
 
 
 def _run(chosen: argparse.Namespace, directory: Path, number: int) -> Run:
-    turn = number % len(chosen.ways)
-    run = {way: _idle(chosen, directory, way) for way in chosen.ways[turn:] + chosen.ways[:turn]}
+    run: Run = {}
+    for ways in together(chosen.ways):
+        turn = number % len(ways)
+        run |= _idle(chosen, directory, ways[turn:] + ways[:turn])
     told = (f"{way} {run[way]['cpu_percent']:.2f} %" for way in LABELS if way in run)
     print(f"run {number + 1}: {', '.join(told)}", flush=True)
     return run
 
 
-def _idle(chosen: argparse.Namespace, directory: Path, way: str) -> dict[str, float]:
+def together(ways: list[str]) -> list[list[str]]:
+    """Return the ways that may be measured at the same time: one of them on PostgreSQL."""
+    on_postgresql = [way for way in ways if "postgresql" in way]
+    first = [way for way in ways if way not in on_postgresql[1:]]
+    return [first, *([way] for way in on_postgresql[1:])]
+
+
+def _idle(chosen: argparse.Namespace, directory: Path, ways: list[str]) -> Run:
+    """Open the streams of one way after the other, then let all of them rest."""
+    with contextlib.ExitStack() as stack:
+        processes = {}
+        for way in ways:
+            process = stack.enter_context(_worker(chosen, directory, way))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            if process.stdout.readline() != "open\n":
+                sys.exit(f"{way}: the streams did not open; see above.")
+            processes[way] = process
+        answers = {}
+        for process in processes.values():
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for way, process in processes.items():
+            answers[way], _ = process.communicate()
+    return {way: _checked(way, json.loads(answers[way]), chosen.streams) for way in ways}
+
+
+def _worker(chosen: argparse.Namespace, directory: Path, way: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "benchmarks.idle_streams", way]
     command += ["--directory", str(directory), "--core", str(chosen.cores[0])]
     command += ["--streams", str(chosen.streams), "--seconds", str(chosen.seconds)]
     command += ["--settle", "2"] if chosen.quick else []
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    if found["open"] != chosen.streams or found["errors"]:
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def _checked(way: str, found: dict[str, float], streams: int) -> dict[str, float]:
+    if found["open"] != streams or found["errors"]:
         sys.exit(f"{way}: not all streams have stayed open, or the database failed: {found}")
     return found
 

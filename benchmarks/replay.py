@@ -41,10 +41,10 @@ from benchmarks.process import ServerProcess
 from benchmarks.report import Spread, cell, rounded
 
 LABELS = {
-    "django_sse-history": "in-memory layer, MemoryStore",
-    "django_sse-redis-history": "Redis layer, RedisStore",
+    "django_sse": "in-memory layer, MemoryStore",
+    "django_sse-redis": "Redis layer, RedisStore",
 }
-_ON_REDIS = "django_sse-redis-history"
+_ON_REDIS = "django_sse-redis"
 
 # Between the requests and the first of what is replayed.
 _OPENING_SECONDS = 30.0

@@ -15,6 +15,7 @@ __all__ = [
     "fill_block",
     "images_directory",
     "of_runs",
+    "ratio_of",
     "rounded",
     "table",
     "write",
@@ -31,6 +32,25 @@ class Spread(NamedTuple):
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
         return cls(statistics.median(values), min(values), max(values))
+
+
+def ratio_of(
+    runs: Sequence[dict[str, Any]],
+    name: str,
+    other: str,
+    part: str = "paced",
+    to_part: str = "paced",
+    key: str = "deliveries_per_second",
+) -> Spread | None:
+    """
+    Return the ratio of the servers *name* and *other*, taken within each run.
+
+    None if one of them was not measured.
+    """
+    if not (part in runs[0].get(name, {}) and to_part in runs[0].get(other, {})):
+        return None
+    # A server that has lost everything is infinitely slow.
+    return Spread.of([run[name][part][key] / max(run[other][to_part][key], 1e-9) for run in runs])
 
 
 def cell(spread: Spread | None, write: Callable[[float], str]) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "forget_redis_keys",
     "postgresql_database",
     "postgresql_problem",
+    "redis_address",
     "redis_layer",
     "redis_problem",
     "sqlite_database",
@@ -37,6 +38,13 @@ def redis_layer(kind: str, directory: Path, name: str, **config: Any) -> dict[st
     """Return the entry of CHANNEL_LAYERS: keys begin with *directory*'s name and *name*."""
     config |= {"hosts": [_REDIS_URL], "prefix": f"{directory.name}:{name}:"}
     return {"BACKEND": _LAYERS[kind], "CONFIG": config}
+
+
+def redis_address() -> dict[str, Any]:
+    """Return the arguments of ``redis.Redis`` for where it is."""
+    url = urlsplit(_REDIS_URL)
+    found = {"host": url.hostname, "port": url.port or 6379, "db": int(url.path.strip("/") or 0)}
+    return found | ({"password": unquote(url.password)} if url.password else {})
 
 
 def forget_redis_keys(directory: Path, *, containing: str = "") -> None:

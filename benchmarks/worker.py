@@ -56,7 +56,7 @@ async def _serve(
     from django_sse import apublish
     from django_sse.asgi import get_asgi_application
 
-    async def publish(data: dict[str, Any]) -> None:
+    async def publish(group: str, data: dict[str, Any]) -> None:
         await apublish(groups(), data)
 
     await publisher.connect(control, publish, greeting)

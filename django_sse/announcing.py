@@ -4,10 +4,10 @@ import asyncio
 import collections
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
+from django_sse import processes
 from django_sse.envelope import LayerMessage, join, to_message
 from django_sse.history import Entry
 from django_sse.jobs import Job
@@ -45,7 +45,7 @@ class Announcements:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._pid = processes.pid()
         self._lock = threading.Lock()
         self._waiting: collections.deque[Entry] = collections.deque(maxlen=_MAX_WAITING)
         self._job = Job("publish", self._announce_all)
@@ -54,7 +54,7 @@ class Announcements:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     def _reset_if_forked(self) -> None:
-        if self._pid != os.getpid():
+        if self._pid != processes.pid():
             self._reset()  # What waits in the parent is the parent's.
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -74,7 +74,7 @@ class Announcements:
 
     async def settled(self) -> None:
         """Wait, a second at most, until what has been added by now has been announced."""
-        if self._pid != os.getpid() or not self._job.is_running:
+        if self._pid != processes.pid() or not self._job.is_running:
             return
         announced = asyncio.get_running_loop().create_future()
         self._waiters.append((self._added, announced))
@@ -100,7 +100,7 @@ def _set(future: "asyncio.Future[None]") -> None:
 
 async def announce(entries: Sequence[Entry]) -> None:
     """Send *entries* to the channel layer now, then trim their groups if it is time."""
-    await send(list(_joined(entries)))
+    await send(_joined(entries) if len(entries) > 1 else map(to_message, entries))
     store = get_store()
     for entry in entries:
         if store is not None and entry.number % _TRIM_EVERY == 0:

@@ -31,14 +31,24 @@ def get_asgi_application() -> "EventStreamHandler":
 class _Exchange:
     """One request's ASGI callables, as Django is given them, and the stream that it leaves."""
 
-    __slots__ = ("_receive", "_send", "start", "stream", "_disconnect")
+    __slots__ = ("_disconnect", "_receive", "_send", "_start", "stream")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self._disconnect: Message | None = None
         self.stream: EventStream | None = None
-        self.start: Message | None = None
+        self._start: Message | None = None
+
+    def leave(self, stream: EventStream, start: Message) -> None:
+        """Take it that *stream* is to follow the event *start*."""
+        self.stream, self._start = stream, start
+
+    def take_start(self) -> Message:
+        """Return that event, once: nothing is to keep it as long as the stream."""
+        start, self._start = self._start, None
+        assert start is not None
+        return start
 
     async def receive(self) -> Message:
         # Some servers tell of the disconnect once, and Django may be the one who hears it.
@@ -76,8 +86,8 @@ class EventStreamHandler(ASGIHandler):
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
         loops.serve(asyncio.get_running_loop())
         exchange = await self._answer(scope, receive, send)
-        if exchange.stream is not None and exchange.start is not None:
-            await push(exchange.stream, exchange.start, exchange.receive, send)
+        if exchange.stream is not None:
+            await push(exchange.stream, exchange.take_start(), exchange.receive, send)
 
     async def _answer(self, scope: Any, receive: Receive, send: Send) -> _Exchange:
         # A method of its own: a stream that leaves nothing of its view running keeps nothing of
@@ -94,12 +104,14 @@ class EventStreamHandler(ASGIHandler):
         """See ASGIHandler. An event stream is kept for later: here only its headers are taken."""
         stream = response.stream if isinstance(response, EventStreamResponse) else None
         if stream is not None and isinstance(send, _Exchange):
-            send.stream = stream
-            send.start = {
-                "type": "http.response.start",
-                "status": response.status_code,
-                "headers": _encode_headers(response),
-            }
+            send.leave(
+                stream,
+                {
+                    "type": "http.response.start",
+                    "status": response.status_code,
+                    "headers": _encode_headers(response),
+                },
+            )
         else:
             await super().send_response(response, send)
 

@@ -41,9 +41,19 @@ class Audience:
             others are on their way there.
         readers: Those of the live ones that have no more to do with an event than to write it.
         place: How far the audience has come, with the events of this tick.
+        pending_bytes: How much these take.
     """
 
-    __slots__ = ("_before", "_pending", "groups", "live", "members", "place", "readers")
+    __slots__ = (
+        "_before",
+        "_pending",
+        "groups",
+        "live",
+        "members",
+        "pending_bytes",
+        "place",
+        "readers",
+    )
 
     def __init__(self, groups: frozenset[str], place: Place | None = None) -> None:
         self.groups = groups
@@ -51,6 +61,7 @@ class Audience:
         self.live: dict[Member, None] = {}  # In the order in which they became so.
         self.readers = Readers()
         self.place = place or Place({})
+        self.pending_bytes = 0
         self._pending: list[Item] = []
         self._before: Place | None = None
 
@@ -62,6 +73,7 @@ class Audience:
             return False
         self._before = before
         self._pending.append(Item(delivery, self.place.id_line if has_number else b""))
+        self.pending_bytes += len(delivery.frame)
         return len(self._pending) == 1
 
     def admit(self, member: Member) -> None:
@@ -82,7 +94,7 @@ class Audience:
         """
         if self._pending:
             batch = Batch(self._pending, self._before)
-            self._pending, self._before = [], None
+            self._pending, self._before, self.pending_bytes = [], None, 0
             is_any_behind = len(self.members) > len(self.live)
             loose = [i for i in batch.items if i.delivery.number is None] if is_any_behind else []
             behind = self.members.difference(self.live) if loose else ()

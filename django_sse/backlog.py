@@ -5,13 +5,12 @@ import atexit
 import collections
 import dataclasses
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable, Sequence
 from typing import Any
 
-from django_sse import loops
+from django_sse import loops, processes
 from django_sse.envelope import Packed
 from django_sse.history import Entry
 from django_sse.jobs import Job
@@ -53,7 +52,7 @@ class Backlog:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._pid = processes.pid()
         self._lock = threading.Lock()
         self._waiting: collections.deque[_Waiting] = collections.deque()
         # How many of those each group has.
@@ -64,7 +63,7 @@ class Backlog:
 
     def is_empty(self) -> bool:
         """Tell whether nothing waits."""
-        if self._pid != os.getpid():
+        if self._pid != processes.pid():
             self._reset()  # What waits in the parent is the parent's.
         return not self._waiting
 
@@ -87,7 +86,7 @@ class Backlog:
             )
         if not self._is_registered:
             self._is_registered = True
-            atexit.register(self._end, os.getpid())
+            atexit.register(self._end, processes.pid())
         with self._lock:
             self._waiting.append(_Waiting(names, packed, time.monotonic()))
             self._groups.update(names)
@@ -102,7 +101,7 @@ class Backlog:
 
     def _end(self, pid: int) -> None:
         """Tell what is lost with the process, as far as it does not go in its last moments."""
-        if pid == os.getpid():
+        if pid == processes.pid():
             loops.finish()
             for waiting in tuple(self._waiting):
                 report(waiting.names, TimeoutError("the process ended while it waited"))

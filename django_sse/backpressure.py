@@ -1,4 +1,4 @@
-"""Making daphne's ``send`` wait for the client, as every other server's does."""
+"""Making daphne's ``send`` write at once, and wait for the client, as other servers' do."""
 
 import asyncio
 import functools
@@ -15,12 +15,15 @@ logger = logging.getLogger("django.sse")
 
 def waiting(send: Send) -> Send:
     """
-    Return a ``send`` that waits while much is unwritten; *send* itself, if it does so already.
+    Return a ``send`` that waits while much is unwritten; *send* itself, if it is not daphne's.
 
     Daphne's own hands the bytes to Twisted, which keeps what the client does not read, however
     much that is. The one that is returned waits while that is more than the transport's own
     bound (64 KiB), or than the client's window in HTTP/2. Then it waits until the transport has
     written all. It is let go when the client leaves, and when the response is ended by others.
+
+    It also writes at once: Twisted has the system watch the socket, is told that there is room,
+    writes, and calls the watch off, for every event of every stream.
 
     To be called on the loop that serves *send*, for one response that is yet to be ended: from
     then on nobody else can register a producer for it with Twisted.
@@ -57,10 +60,11 @@ def _warn_once(kind: str) -> None:
 class _Waiting:
     """Daphne's send to one response, which waits for room."""
 
-    __slots__ = ("_room", "_send", "_unregister")
+    __slots__ = ("_room", "_send", "_transport", "_unregister")
 
     def __init__(self, send: Send, request: Any) -> None:
         self._send = send
+        self._transport = _plain(request.channel.transport)
         self._unregister = request.unregisterProducer
         # Over TLS an earlier response of the connection may have filled it: none is told again.
         self._room = _Room(is_full=getattr(request.channel, "_waitingForTransport", False))
@@ -77,9 +81,32 @@ class _Waiting:
             # Twisted logs an error about a response that ends with its producer registered.
             self._unregister()
             room.end()
-        await self._send(message)
+        if (transport := self._transport) is None or _has_data(transport) or room.is_over:
+            await self._send(message)
+        else:
+            transport.startWriting = _do_nothing
+            try:
+                await self._send(message)
+            finally:
+                del transport.startWriting
+                if _has_data(transport) and (transport.doWrite() or _has_data(transport)):
+                    transport.startWriting()  # For the rest, or to find out what has happened.
         if room.made is not None:
             await asyncio.shield(room.made)
+
+
+def _plain(transport: Any) -> Any:
+    """Return *transport*, if it is a TCP connection without TLS; else None."""
+    tcp = sys.modules.get("twisted.internet.tcp")
+    is_plain = tcp is not None and isinstance(transport, tcp.Connection) and not transport.TLS
+    return transport if is_plain else None
+
+
+def _has_data(transport: Any) -> bool:
+    return bool(transport.dataBuffer or transport._tempDataBuffer)
+
+
+def _do_nothing() -> None: ...
 
 
 def _is_last(message: Message) -> bool:

@@ -196,6 +196,7 @@ def get_settings() -> Settings:
     return load_settings(given)
 
 
+@functools.cache
 def get_secret_keys() -> tuple[str | bytes, ...]:
     """Return ``SECRET_KEY``, with which tags are made, then its fallbacks."""
     return (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
@@ -215,3 +216,5 @@ def get_authentication_backends() -> tuple[str, ...]:
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == "DJANGO_SSE":
         get_settings.cache_clear()
+    if setting in ("SECRET_KEY", "SECRET_KEY_FALLBACKS"):
+        get_secret_keys.cache_clear()

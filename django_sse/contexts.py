@@ -28,7 +28,12 @@ __all__ = [
 
 def has_sync_caller() -> bool:
     """Tell whether sync code waits for this coroutine, through ``async_to_sync``."""
-    return getattr(AsyncToSync.executors, "current", None) is not None
+    executors = AsyncToSync.executors
+    try:
+        return executors.current is not None
+    except AttributeError:
+        executors.current = None  # What it means, and quicker to find the next time.
+        return False
 
 
 class StreamContext(ThreadSensitiveContext):

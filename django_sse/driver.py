@@ -2,48 +2,12 @@
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
+from django_sse.steps import HalfDone
+
 __all__ = ["Driver", "SendWaits"]
-
-
-class _HalfDone:
-    """What is left of an awaitable whose first step has been taken."""
-
-    __slots__ = ("_error", "_steps", "_waits_for")
-
-    def __init__(self, steps: Iterator[Any], waits_for: Any) -> None:
-        self._steps = steps
-        self._waits_for = waits_for
-        self._error: BaseException | None = None
-
-    def interrupt(self, error: BaseException) -> None:
-        """Raise *error* where the awaitable waits, as soon as it is awaited."""
-        self._error = error
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        steps, waits_for = self._steps, self._waits_for
-        while True:
-            try:
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                yield waits_for
-            except BaseException as error:
-                # A cancellation, mostly. Granian's awaitables have no throw(): let go of them.
-                throw = getattr(steps, "throw", None)
-                if throw is None:
-                    raise
-                try:
-                    waits_for = throw(error)
-                except StopIteration:
-                    return
-            else:
-                try:
-                    waits_for = next(steps)
-                except StopIteration:
-                    return
 
 
 class SendWaits(Protocol):
@@ -59,7 +23,7 @@ class _Carrier:
     __slots__ = ("_handed_over", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
-        self._handed_over: asyncio.Future[tuple[SendWaits, _HalfDone]] = loop.create_future()
+        self._handed_over: asyncio.Future[tuple[SendWaits, HalfDone[None]]] = loop.create_future()
         coroutine = self._carry()
         # One step ahead of its task: an error thrown into a coroutine that has not begun is not
         # raised inside, and what was handed over by then would be lost.
@@ -78,7 +42,7 @@ class _Carrier:
             rest.interrupt(error)
         await owner.go_on(rest)
 
-    def carry(self, owner: SendWaits, rest: _HalfDone) -> None:
+    def carry(self, owner: SendWaits, rest: HalfDone[None]) -> None:
         self._handed_over.set_result((owner, rest))
 
 
@@ -146,7 +110,7 @@ class Driver:
         """Return the task in which ``owner.go_on()`` awaits the rest of *steps*. See start()."""
         carrier = self._carrier
         assert carrier is not None
-        carrier.carry(owner, _HalfDone(steps, waits_for))
+        carrier.carry(owner, HalfDone(steps, waits_for))
         self._carrier = _Carrier(self._loop, self.context)
         asyncio._leave_task(self._loop, carrier.task)
         asyncio._enter_task(self._loop, self._carrier.task)

@@ -60,8 +60,8 @@ class Enrolled(Authored):
     def know_user(self) -> None:
         """Know the user, if the view's code has loaded them, or others, meanwhile."""
         self.user = self.user or username_of(self.request)
-        if self.request is not None:
-            self.visitor = visitor_of(self.request)
+        if self.request is not None and (visitor := visitor_of(self.request)) != self.visitor:
+            self.visitor = visitor
 
     @property
     def user_label(self) -> str:

@@ -26,6 +26,10 @@ __all__ = [
 #: The ``type`` of the message; Channels dispatches consumers by it, the hub does not.
 TYPE = "sse.event"
 
+# What of an ASCII text goes on the wire at most: a line end becomes "\ndata: ". And beside it.
+_MOST_PER_CHARACTER = 7
+_MOST_BESIDE = 64
+
 
 class Delivery:
     """
@@ -110,11 +114,18 @@ class Delivery:
         return event
 
 
+class LayerMessage(dict[str, Any]):
+    """What a layer or a store carries. Nobody changes it: inside the process it needs no copy."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LayerMessage":
+        return self
+
+
 class Packed(NamedTuple):
     """An event ready for the layer: checked, and encoded."""
 
     event: ServerSentEvent
-    message: dict[str, Any]
+    message: LayerMessage
 
 
 def pack(event: ServerSentEvent, *, key: str | None = None, groups: Sequence[str] = ()) -> Packed:
@@ -128,30 +139,29 @@ def pack(event: ServerSentEvent, *, key: str | None = None, groups: Sequence[str
         EventTooLarge: If the event takes more than ``MAX_EVENT_BYTES``.
     """
     text, limit = event.text(), get_settings().max_event_bytes
-    size = len(frame(text, event=event.event, retry=event.retry))
+    size = _size(event, text or "", limit)
     if size > limit:
         raise EventTooLarge(
             f"The event takes {size} bytes; DJANGO_SSE['MAX_EVENT_BYTES'] is {limit}. Send a"
             " reference that the page can fetch, or raise the limit."
         )
-    message: dict[str, Any] = {"type": TYPE, "mark": new_mark(), "data": text}
+    message = LayerMessage(type=TYPE, mark=new_mark(), data=text)
     if event.data is not None and not isinstance(event.data, str):
         message["json"] = True
-    optional = {
-        "event": event.event,
-        "retry": event.retry,
-        "key": key,
-        "groups": list(groups) if len(groups) > 1 else None,
-    }
-    message.update({name: value for name, value in optional.items() if value is not None})
+    for name, value in (("event", event.event), ("retry", event.retry), ("key", key)):
+        if value is not None:
+            message[name] = value
+    if len(groups) > 1:
+        message["groups"] = list(groups)
     return Packed(event, message)
 
 
-class LayerMessage(dict[str, Any]):
-    """What a channel layer carries. Nobody changes it, so a layer in the process needs no copy."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "LayerMessage":
-        return self
+def _size(event: ServerSentEvent, text: str, limit: int) -> int:
+    """Return the bytes of *event*, or no more than they are where that is under *limit*."""
+    most = _MOST_PER_CHARACTER * len(text) + _MOST_BESIDE
+    if most < limit and event.event is None and text.isascii():
+        return len(text)  # It can be encoded, and is short: without doing so that is known.
+    return len(frame(text, event=event.event, retry=event.retry))
 
 
 def address(message: Mapping[str, Any], group: str) -> LayerMessage:
@@ -182,6 +192,8 @@ def unpack_all(message: dict[str, Any]) -> list[Delivery]:
 
 def unpack(message: dict[str, Any]) -> Delivery:
     """Return the delivery that *message* carries; raises KeyError or TypeError if it is none."""
+    if isinstance(message, LayerMessage):
+        return Delivery(message)  # It was made here.
     texts = [message["group"], *message.get("groups", ())]
     texts += [message[name] for name in ("key", "mark", "previous") if name in message]
     for text in texts:

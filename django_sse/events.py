@@ -1,6 +1,7 @@
 """One server-sent event, as a value."""
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -9,6 +10,12 @@ from django_sse.exceptions import InvalidEvent
 from django_sse.framing import check_field, check_retry, frame
 
 __all__ = ["ServerSentEvent"]
+
+
+@functools.cache
+def _encoder(encoder: type[json.JSONEncoder]) -> json.JSONEncoder:
+    # JSON has no NaN: a page's JSON.parse() would fail.
+    return encoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,13 +66,8 @@ class ServerSentEvent:
         if self.data is None or isinstance(self.data, str):
             return self.data
         try:
-            return json.dumps(
-                self.data,
-                cls=get_settings().encoder,
-                ensure_ascii=False,
-                allow_nan=False,  # JSON has no NaN: a page's JSON.parse() would fail.
-                separators=(",", ":"),
-            )
+            encoder = _encoder(get_settings().encoder)  # type: ignore[arg-type]  # Hashable.
+            return encoder.encode(self.data)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidEvent(
                 f"Data of type {type(self.data).__name__} cannot be written as JSON ({error});"

@@ -195,7 +195,8 @@ class Fed(Lifecycle):
 
     def heartbeat(self) -> bytes:
         """See Timekeeper: a comment, or the id, where it has moved on with events left out."""
-        self._hub.gathering.flush(self.audience)
+        if self.audience is not None and self.audience.pending_bytes:
+            self._hub.gathering.flush(self.audience)
         id_line = self.place.id_line if self.place is not None else b""
         told = (self._last_id, self._readers.id_line if self._readers is not None else b"")
         is_told, self._last_id = id_line in told, id_line

@@ -13,6 +13,8 @@ __all__ = ["Gathering"]
 # group_send() takes some: wait a little longer than that for the next, and never long.
 _QUIET_TICKS = 5
 _MAX_SECONDS = 0.002
+# What is joined is written as one piece, which a client's queue takes or does not.
+_MAX_BYTES = 65_536
 
 
 class Gathering:
@@ -35,6 +37,8 @@ class Gathering:
         """Put *delivery* before *audience*."""
         if audience.put(delivery):
             self._dirty.append(audience)
+        if audience.pending_bytes >= _MAX_BYTES:
+            self.flush(audience)
         self._quiet_ticks = 0
         if self._dirty and self._flush_by is None:
             self._flush_by = self._loop.time() + _MAX_SECONDS

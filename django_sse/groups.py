@@ -48,9 +48,10 @@ def check_names(groups: str | Iterable[str]) -> tuple[str, ...]:
         InvalidGroup: If one is not a string, is empty or holds a lone surrogate.
     """
     if isinstance(groups, str):
-        groups = (groups,)
+        _check_name(groups)
+        return (groups,)
     # Bytes and lazy strings would fall apart into their characters.
-    elif not isinstance(groups, Iterable) or isinstance(groups, bytes | Promise):
+    if not isinstance(groups, Iterable) or isinstance(groups, bytes | Promise):
         raise InvalidGroup(f"Group {groups!r} is a {type(groups).__name__}; pass a string.")
     names = tuple(groups)
     for name in names:

@@ -12,6 +12,7 @@ from django_sse.exceptions import ChannelLayerUnavailable
 from django_sse.groups import layer_group
 from django_sse.layers import describe, get_layer
 from django_sse.metrics import metrics
+from django_sse.shortcut import receive_at, stop_receiving
 
 __all__ = ["LayerLink"]
 
@@ -126,6 +127,8 @@ class LayerLink:
     async def close(self) -> None:
         """Stop receiving."""
         self._is_closed = True
+        if self._channel is not None:
+            stop_receiving(self._channel)
         for timer in self._lingering.values():
             timer.cancel()
         self._lingering.clear()
@@ -147,6 +150,7 @@ class LayerLink:
             async with self._starting:
                 if self._channel is None:
                     self._channel = await self._layer.new_channel()
+                    receive_at(self._layer, self._channel, self._on_message)
                     self._receiver = self._spawn(self._receive())
                     self._spawn(self._renew())
 

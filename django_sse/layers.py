@@ -28,6 +28,8 @@ def get_layer() -> ChannelLayer:
         ImproperlyConfigured: If there is none of that name.
     """
     alias = get_settings().channel_layer
+    if (made := channel_layers.backends.get(alias)) is not None:
+        return cast(ChannelLayer, made)
     if alias not in channel_layers:
         raise ImproperlyConfigured(
             f"There is no channel layer {alias!r}: groups need one. Add it to CHANNEL_LAYERS; for"

@@ -6,12 +6,12 @@ import collections
 import contextlib
 import functools
 import logging
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
+from django_sse import processes
 from django_sse.metrics import metrics
 
 __all__ = [
@@ -44,7 +44,7 @@ class _Background:
     """
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
+        self.pid = processes.pid()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="django_sse.publish", daemon=True)
         self._thread.start()
@@ -59,7 +59,7 @@ class _Background:
 
     def close(self) -> None:
         """End the thread, if this is the process that started it, when its queues are empty."""
-        if self.pid == os.getpid() and not self.loop.is_closed():
+        if self.pid == processes.pid() and not self.loop.is_closed():
             with contextlib.suppress(TimeoutError):
                 asyncio.run_coroutine_threadsafe(_drained(), self.loop).result(_DRAIN_SECONDS)
             self.loop.call_soon_threadsafe(self.loop.stop)
@@ -75,12 +75,12 @@ _serving_pid = 0
 def serve(loop: asyncio.AbstractEventLoop) -> None:
     """Publish from *loop* from now on: the one that streams are served on."""
     global _serving, _serving_pid
-    _serving, _serving_pid = loop, os.getpid()
+    _serving, _serving_pid = loop, processes.pid()
 
 
 def is_serving() -> bool:
     """Tell whether a loop of this process serves streams."""
-    return _serving is not None and _serving.is_running() and _serving_pid == os.getpid()
+    return _serving is not None and _serving.is_running() and _serving_pid == processes.pid()
 
 
 def is_publishing_loop() -> bool:
@@ -95,7 +95,7 @@ def _loop() -> asyncio.AbstractEventLoop:
         return _serving
     with _lock:
         # A forked child has the object, but not the thread.
-        if _background is None or _background.pid != os.getpid():
+        if _background is None or _background.pid != processes.pid():
             _background = _Background()
         return _background.loop
 

@@ -1,6 +1,5 @@
 """Publishing events to groups, from anywhere."""
 
-import asyncio
 import functools
 import logging
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ from django_sse.layers import get_layer
 from django_sse.metrics import metrics
 from django_sse.sending import report, send
 from django_sse.signals import event_published
+from django_sse.steps import within
 from django_sse.stores import get_store
 from django_sse.stores.base import BaseStore, PartlyAppended
 
@@ -207,7 +207,7 @@ def _publish_from_sync(names: Sequence[str], packed: Packed, store: BaseStore | 
 
 def _tell(names: Sequence[str], packed: Packed) -> None:
     # Here, not on the loop: this thread waits for the loop, and a receiver might wait for it.
-    if event_published.has_listeners(None):
+    if event_published.receivers and event_published.has_listeners(None):
         event_published.send_robust(None, groups=tuple(names), event=packed.event)
 
 
@@ -247,7 +247,7 @@ async def _publish_from_async(
 
 
 async def _atell(names: Sequence[str], packed: Packed) -> None:
-    if event_published.has_listeners(None):
+    if event_published.receivers and event_published.has_listeners(None):
         await event_published.asend_robust(None, groups=tuple(names), event=packed.event)
 
 
@@ -259,8 +259,8 @@ async def _publish(names: Sequence[str], packed: Packed, store: BaseStore | None
         _backlog.add(names, packed)
         return ()
     try:
-        async with asyncio.timeout(get_settings().channel_layer_timeout_seconds):
-            entries = await store.aappend(names, packed.message)
+        seconds = get_settings().channel_layer_timeout_seconds
+        entries = await within(seconds, store.aappend(names, packed.message))
     except PartlyAppended as partly:
         _backlog.add(partly.groups, packed, partly.__cause__)
         entries = list(partly.entries)

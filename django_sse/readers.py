@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django_sse.batches import Batch
@@ -67,16 +68,20 @@ class Readers:
         self.bytes_sent += len(body)
         self.last_write = now
         self.id_line = batch.id_line or self.id_line
+        message = {"type": "http.response.body", "body": body, "more_body": True}
         is_changed = False
         for reader, send in zip(tuple(sends), tuple(sends.values()), strict=True):
             if is_changed and reader not in sends:
                 continue
             try:
                 # A message for each: a wrapper around ``send`` may change it.
-                steps = send(
-                    {"type": "http.response.body", "body": body, "more_body": True}
-                ).__await__()
-                waits_for = next(steps)
+                sending = send(message.copy())
+                if type(sending) is CoroutineType:  # As nearly all are: it needs no iterator.
+                    waits_for = sending.send(None)
+                    steps = sending.__await__()
+                else:
+                    steps = sending.__await__()
+                    waits_for = next(steps)
             except StopIteration:
                 continue
             except (Exception, asyncio.CancelledError) as error:

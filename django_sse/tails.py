@@ -121,7 +121,7 @@ class Tail:
     def weigh(self, deliveries: Sequence[Delivery]) -> None:
         """Learn from *deliveries* how large the group's events are."""
         if deliveries:
-            size = sum(len(delivery.frame) for delivery in deliveries) / len(deliveries)
+            size = sum([len(delivery.frame) for delivery in deliveries]) / len(deliveries)
             self.mean_bytes = max(1.0, (self.mean_bytes + 3 * size) / 4)
 
     def settle(self, number: int) -> None:

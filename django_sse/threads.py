@@ -2,7 +2,6 @@
 
 import collections
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -10,6 +9,8 @@ from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import connections
+
+from django_sse import processes
 
 __all__ = ["BorrowingExecutor", "keep_one_thread"]
 
@@ -31,7 +32,7 @@ class _Pool:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._pid = processes.pid()
         self._changed = threading.Condition()
         self._ready: collections.deque[BorrowingExecutor] = collections.deque()
         self._threads = 0
@@ -47,7 +48,7 @@ class _Pool:
                 self._start()
 
     def _look_for_fork(self) -> None:
-        if self._pid != os.getpid():
+        if self._pid != processes.pid():
             self._reset()  # A forked child has the counts of its parent, but not the threads.
 
     def keep_one(self) -> None:

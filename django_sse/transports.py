@@ -24,6 +24,7 @@ async def push(stream: EventStream, start: Message, receive: Receive, send: Send
     try:
         await stream.open()
         await send(start)
+        del start  # This frame stays as long as the client does.
         stream.serve(waiting(send), waker.wake)
         while (await receive())["type"] != "http.disconnect":
             pass

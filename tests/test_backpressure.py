@@ -6,17 +6,19 @@ import contextvars
 import datetime
 import gc
 import logging
+import socket
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from twisted.internet import tcp
 
 from django_sse import backpressure
 from django_sse.backpressure import waiting
@@ -47,6 +49,7 @@ class Channel:
         self.unwritten = 0
         self.producer: Any = None
         self._waitingForTransport = False
+        self.transport: Any = None
 
     def write(self, data: bytes) -> None:
         self.unwritten += len(data)
@@ -162,6 +165,95 @@ def _nothing_warned_of() -> Iterator[None]:
     backpressure._warn_once.cache_clear()
     yield
     backpressure._warn_once.cache_clear()
+
+
+class Reactor:
+    """Twisted's loop, as far as a transport that writes knows it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def addWriter(self, writer: object) -> None:
+        self.calls.append("watch")
+
+    def removeWriter(self, writer: object) -> None:
+        pass
+
+
+class Wire(Channel):
+    """A connection over a real transport of Twisted's; the client's end is *client*."""
+
+    def __init__(self, **options: int) -> None:
+        super().__init__(mark=10**9)
+        ours, self.client = socket.socketpair()
+        self.reactor = cast(Any, Reactor())
+        protocol: Any = None
+        for name, value in options.items():
+            ours.setsockopt(socket.SOL_SOCKET, getattr(socket, name), value)
+        self.transport = tcp.Connection(ours, protocol, self.reactor)
+        self.transport.connected = True
+
+    def write(self, data: bytes) -> None:
+        self.transport.writeSequence([data])
+
+    def close(self) -> None:
+        self.client.close()
+        self.transport.socket.close()
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A connection whose system takes no more than some kilobytes before they are read."""
+    wire = Wire(SO_SNDBUF=4096)
+    yield wire
+    wire.close()
+
+
+async def test_event_is_written_at_once(wire: Wire) -> None:
+    """The system is asked to watch nothing."""
+    _, raw = opened(wire)
+    send = waiting(raw)
+    for number in range(3):
+        await send(body(b"event %d;" % number))
+    assert wire.client.recv(100) == b"event 0;event 1;event 2;"
+    assert wire.reactor.calls == []
+    assert "startWriting" not in vars(wire.transport)
+
+
+async def test_what_the_system_does_not_take_is_left_to_twisted(wire: Wire) -> None:
+    """It goes on when there is room, and what comes meanwhile is behind it."""
+    _, raw = opened(wire)
+    send = waiting(raw)
+    await send(body(b"a" * 1_000_000))
+    assert wire.reactor.calls == ["watch"]
+    await send(body(b"b"))
+    received = b""
+    while len(received) < 1_000_001:
+        received += wire.client.recv(65_536)
+        wire.transport.doWrite()  # As the reactor does when there is room.
+    assert received == b"a" * 1_000_000 + b"b"
+    wire.reactor.calls.clear()
+    await send(body(b"c"))
+    assert wire.client.recv(10) == b"c"
+    assert wire.reactor.calls == []
+
+
+async def test_broken_connection_is_left_to_twisted(wire: Wire) -> None:
+    """It finds out for itself what has happened, and tells everybody."""
+    _, raw = opened(wire)
+    send = waiting(raw)
+    wire.client.close()
+    await send(body(b"x"))
+    assert wire.reactor.calls == ["watch"]
+
+
+async def test_end_of_a_response_is_twisteds(wire: Wire) -> None:
+    """It may close the connection, or take the next request from it."""
+    request, raw = opened(wire)
+    send = waiting(raw)
+    await send(body(b"the last", more=False))
+    assert wire.reactor.calls == ["watch"]
+    assert request.finished
 
 
 async def test_send_of_other_servers_is_returned_as_it_is(

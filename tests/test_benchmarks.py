@@ -20,17 +20,21 @@ import pytest
 from tests.services import REDIS_URL, require_program, require_redis
 
 events = pytest.importorskip("benchmarks.events", reason="only in a checkout, not in a package")
-from benchmarks import fanout_report, pairs, publishing, report  # noqa: E402
+from benchmarks import bars, fanout_report, pairs, publishing, report  # noqa: E402
 from benchmarks.load import LoadClient, Tally  # noqa: E402
+from benchmarks.turns import in_turns  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the client uses epoll")
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def frame(seq: int, line_end: bytes = b"\n") -> bytes:
-    lines = [b"event: message", b"data: " + json.dumps(events.make_event(seq)).encode(), b"", b""]
-    return line_end.join(lines)
+PLAIN_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+
+def frame(seq: int, line_end: bytes = b"\n", field: bytes = b"event: message") -> bytes:
+    data = b"data: " + json.dumps(events.make_event(seq)).encode()
+    return line_end.join([field, data, b"", b""])
 
 
 def chunk(body: bytes) -> bytes:
@@ -142,6 +146,87 @@ def test_read_accounts_for_each_stream() -> None:
         peer.close()
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_read_knows_the_events_of_streams_whose_ids_differ(count: int) -> None:
+    """The second stream's bytes have not come before; their data has, and goes the short way."""
+    peer = Peer(2)
+    try:
+        peer.client.expect(0, count)
+        for stream, tag in enumerate((b"one", b"another")):
+            frames = [frame(seq, field=b"id: %s%d" % (tag, seq)) for seq in range(count)]
+            peer.connections[stream].sendall(chunk(b"".join(frames)))
+            peer.client._read_ready(1)
+            peer.client._known.clear()
+        assert faults(peer.client.tally) == {"deliveries": 2 * count}
+        assert len(peer.client._known_data) == 1
+        body = b"".join(frame(seq, field=b"id: third%d" % seq) for seq in range(count))
+        assert peer.client._recognize(chunk(body)) == (0, count)
+    finally:
+        peer.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda piece: piece[:-1],
+        lambda piece: piece + piece,
+        lambda piece: b"1" + piece,
+        lambda piece: piece.replace(b"id: 1", b"data: 1"),
+        lambda piece: piece.replace(b"session.", b"cession.", 1),
+        lambda piece: piece.replace(b"\n\nid: 1", b"\n:\nid: 1"),
+    ],
+)
+def test_read_takes_the_short_way_for_nothing_else(peer: Peer, change: Any) -> None:
+    """A chunk cut short or of another length, a changed line: these have to be looked at."""
+    piece = chunk(frame(0, field=b"id: 0") + frame(1, field=b"id: 1"))
+    peer.client.expect(0, 2)
+    peer.connections[0].sendall(piece)
+    peer.client._read_ready(1)
+    assert peer.client._recognize(piece) == (0, 2)
+    assert peer.client._recognize(change(piece)) is None
+
+
+def test_read_takes_a_body_that_is_not_chunked() -> None:
+    """All that comes until the connection is closed."""
+    peer = Peer(2, PLAIN_HEAD)
+    try:
+        peer.client.expect(0, 2)
+        for connection in peer.connections:
+            connection.sendall(frame(0) + frame(1)[:30])
+            peer.client._read_ready(1)
+            connection.sendall(frame(1)[30:])
+            peer.client._read_ready(1)
+        assert faults(peer.client.tally) == {"deliveries": 4}
+    finally:
+        peer.close()
+
+
+def test_open_deals_out_the_groups() -> None:
+    """Each stream asks for its own, in turn."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    asked = []
+
+    def serve() -> None:
+        for _ in range(3):
+            connection, _ = listening.accept()
+            asked.append(connection.recv(4096).split()[1])
+            connection.sendall(HEAD)
+            connections.append(connection)
+
+    connections: list[socket.socket] = []
+    thread = threading.Thread(target=serve)
+    thread.start()
+    client = LoadClient(listening.getsockname()[1], {})
+    try:
+        client.open(3, groups=["g0", "ticks,g1"])
+    finally:
+        thread.join()
+        client.close()
+        for each in (*connections, listening):
+            each.close()
+    assert asked == [b"/events?group=g0", b"/events?group=ticks,g1", b"/events?group=g0"]
+
+
 def test_read_paced_acknowledges_each_event(peer: Peer) -> None:
     """The next event is sent on the word that the last has come, and after a loss too."""
     acknowledged = []
@@ -219,16 +304,59 @@ def test_summarize_takes_ratios_within_each_run() -> None:
     assert row.burst_lost == 0.001
 
 
+def test_fanout_promises_are_held_against_what_was_measured() -> None:
+    """A ratio within each run; nothing is demanded of what was not measured."""
+    runs = [
+        {
+            "floor": _result(100_000),
+            "django_sse": _result(rate) | {"burst_with_own_ids": _result(900_000)["paced"]},
+            "nchan": _result(50_000, lost=9),
+        }
+        for rate in (60_000, 75_000, 80_000)
+    ]
+    assert list(map(str, fanout_report.bars(runs))) == [
+        "django_sse, paced, times floor: 0.75, at least 0.7, passed",
+        "django_sse, paced, times nchan: 1.5, at least 0.75, passed",
+        "django_sse, burst, times floor: 0.75, at least 20, FAILED",
+        "django_sse, burst with own ids, times floor: 9, at least 8, passed",
+        "django_sse, lost, repeated or reordered: 0, at most 0, passed",
+    ]
+
+
+@pytest.mark.parametrize(("value", "status"), [(1.9, 1), (2, 0), (3, 0), (3.1, 1)])
+def test_check_tells_whether_every_promise_was_kept(value: float, status: int) -> None:
+    """One that was not kept is enough to fail."""
+    assert bars.check([bars.Bar("kept", 1, least=1), bars.Bar("it", value, 2, 3)]) == status
+
+
+def test_in_turns_leaves_out_a_peer_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said, and the others are measured; each run begins with another one."""
+    order = []
+
+    def measure(name: str) -> tuple[dict[str, Any], str]:
+        order.append(name)
+        if name == "peer" and len(order) > 3:
+            raise RuntimeError("no more")
+        return {"paced": {}}, "measured"
+
+    runs = in_turns(2, ["floor", "peer", "django_sse"], measure)
+    assert order == ["floor", "peer", "django_sse", "peer", "django_sse", "floor"]
+    assert runs == [{"floor": {"paced": {}}, "django_sse": {"paced": {}}}] * 2
+    assert "peer … left out: no more" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="no more"):
+        in_turns(1, ["django_sse"], lambda name: measure("peer"))
+
+
 def test_cost_of_history_is_a_ratio_within_each_round() -> None:
     """A machine that is slow for a round is slow for both."""
     rounds = [
         {
-            "django_sse": _result(rate)["paced"],
-            "django_sse-history": _result(rate * 0.8)["paced"],
+            "django_sse-no-history": _result(rate)["paced"],
+            "django_sse": _result(rate * 0.8)["paced"],
         }
         for rate in (100_000, 10_000, 50_000)
     ]
-    cost = pairs.summarize([{"django_sse-history": rounds}])["django_sse-history"]
+    cost = pairs.summarize([{"django_sse": rounds}])["django_sse"]
     assert cost.rate == pytest.approx((0.8, 0.8, 0.8))
     assert cost.cpu == pytest.approx((1.25, 1.25, 1.25))
     assert cost.faults == 0
@@ -258,15 +386,16 @@ def test_fill_block_replaces_only_its_own_part(tmp_path: Path) -> None:
 def test_blocks_of_the_page_are_those_of_the_benchmarks() -> None:
     """A full run must not fail at its very end."""
     page = (Path(__file__).parent.parent / "docs" / "benchmarks.md").read_text()
-    for name in ("fanout", "publishing", "replay", "saving", "registry", "workers"):
+    for name in ("fanout", "owngroups", "publishing", "replay", "saving", "registry", "workers"):
         assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
 
 
 @pytest.mark.parametrize(
     ("name", "arguments", "part"),
     [
-        ("fanout", "--servers --pairs django_sse-history --streams 3 --rounds 1", "history"),
-        ("replay", "--servers django_sse-history --streams 3 --events 60", "runs"),
+        ("fanout", "--servers --pairs django_sse --streams 3 --rounds 1", "history"),
+        ("owngroups", "--servers floor django_sse --streams 3 --seconds 0.1", "runs"),
+        ("replay", "--servers django_sse --streams 3 --events 60", "runs"),
         ("publishing", "--ways group_send-pubsub redis-pubsub --seconds 0.01", "runs"),
         ("saving", "--ways sqlite-memory", "runs"),
         ("registry", "--ways sqlite sqlite-users --streams 5 --seconds 1", "runs"),

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from django.http import HttpRequest
 
-from django_sse import EventStream, abroadcast, apublish, event_stream, gathering
+from django_sse import EventStream, abroadcast, apublish, event_stream, gathering, sending
+from django_sse.batches import Batch
+from django_sse.taps import Tap
 from django_sse.testing import ReceivedStream, StreamClient
+from tests.clients import until
 
 RETRY = b"retry: 3000\n\n"
 BURST = 50
@@ -43,12 +46,30 @@ async def test_events_without_end_are_written_when_the_first_has_waited_long_eno
 ) -> None:
     """A flow of events that never pauses is not gathered for ever."""
     monkeypatch.setattr(gathering, "_MAX_SECONDS", 0)
+    monkeypatch.setattr(sending, "_HANDED_AT_ONCE", 1)  # The loop goes on between two of them.
     for number in range(BURST):
         await apublish("ticks", number)
         if len(exchange.chunks) > 1:
             break
     assert await exchange.next_frame() == b"data: 0\n\n"
     assert number < BURST - 1
+
+
+async def test_piece_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of any size would have to be kept whole for a client that does not read."""
+    monkeypatch.setattr(gathering, "_MAX_SECONDS", 60)
+    sizes: list[int] = []
+
+    class Scale(Tap):
+        def take(self, batch: Batch) -> None:
+            sizes.append(len(batch.frames))
+
+    async with Scale() as scale:
+        await scale.set_groups({"ticks"})
+        for _ in range(4):
+            await apublish("ticks", "x" * 40_000)
+        await until(lambda: sum(sizes) > 160_000)
+    assert len(sizes) == 2
 
 
 async def test_broadcast_comes_behind_the_events_that_are_being_gathered(

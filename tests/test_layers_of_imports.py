@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "django_sse"
 
 #: A module imports from its own layer and from lower ones. A package counts as one module.
 LAYERS = [
-    {"exceptions", "framing", "reasons", "types"},
+    {"exceptions", "framing", "processes", "reasons", "steps", "types"},
     {
         "backpressure",
         "calls",
@@ -32,6 +32,7 @@ LAYERS = [
         "models",
         "positions",
         "reports",
+        "shortcut",
         "signals",
         "sockets",
         "threads",

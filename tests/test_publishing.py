@@ -49,6 +49,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         calls.append((message["group"], message["data"]))
         await group_send(self, group, message)
 
+    monkeypatch.setattr("django_sse.sending.hand", lambda *arguments: False)
     monkeypatch.setattr(InMemoryChannelLayer, "group_send", record)
     return calls
 

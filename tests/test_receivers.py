@@ -94,6 +94,7 @@ def test_publish_that_failed_is_not_announced(
             raise ConnectionError("gone")
         await group_send(self, group, message)
 
+    monkeypatch.setattr("django_sse.sending.hand", lambda *arguments: False)
     monkeypatch.setattr(InMemoryChannelLayer, "group_send", fail_for_b)
     calls = receive(event_published)
     publish(["a", "b"], "x", on_commit=False)

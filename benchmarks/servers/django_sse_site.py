@@ -1,86 +1,73 @@
 """
 This package, as its documentation shows it.
 
-A view in handler style behind the package's own ASGI entry, without history and with it, on the
-in-memory channel layer and on Redis; the same view behind Django's stock entry; and a view in
-generator style, whose own code runs for each event of each stream. What is compared with other
-packages keeps no history, as they keep none.
+A view in handler style behind the package's own ASGI entry, on the in-memory channel layer and on
+Redis, with the history that it keeps if nothing else is said, and without any; the same view
+behind Django's stock entry; and a view in generator style, whose own code runs for each event of
+each stream.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from benchmarks import services
 from benchmarks.servers import Site, django_project
 
-__all__ = [
-    "make_generator_site",
-    "make_history_site",
-    "make_redis_history_site",
-    "make_redis_site",
-    "make_site",
-    "make_stock_site",
-]
+__all__ = ["make_site"]
 
-_GROUP = "ticks"
-_IN_MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-_NO_HISTORY = {"DJANGO_SSE": {"STORE": None}}
+# Less than the 100 connections at which a pool of redis-py ends.
+_AT_ONCE = 50
+# Messages that wait for the worker. As it comes it is 100, and an event to 1,000 groups is more.
+_CAPACITY = 10_000
 
 
-def make_site(directory: Path) -> Site:
-    """Return the site behind django_sse.asgi.get_asgi_application()."""
-    return _make_site(directory, "handler_urls", "django_sse.asgi", **_NO_HISTORY)
-
-
-def make_stock_site(directory: Path) -> Site:
-    """Return the site behind django.core.asgi.get_asgi_application()."""
-    return _make_site(directory, "handler_urls", "django.core.asgi", **_NO_HISTORY)
-
-
-def make_generator_site(directory: Path) -> Site:
-    """Return the site whose view is a generator."""
-    return _make_site(directory, "generator_urls", "django_sse.asgi", **_NO_HISTORY)
-
-
-def make_history_site(directory: Path) -> Site:
-    """Return the site that keeps history in memory: the default with this layer."""
-    return _make_site(directory, "handler_urls", "django_sse.asgi")
-
-
-def make_redis_site(directory: Path) -> Site:
-    """Return the site whose layer is on Redis, without history."""
-    layer = services.redis_layer("core", directory, "live")
-    return _make_site(directory, "handler_urls", "django_sse.asgi", layer, **_NO_HISTORY)
-
-
-def make_redis_history_site(directory: Path) -> Site:
-    """Return the site whose layer and history are on Redis: the default with this layer."""
-    layer = services.redis_layer("core", directory, "history")
-    return _make_site(directory, "handler_urls", "django_sse.asgi", layer)
-
-
-def _make_site(
-    directory: Path, urls: str, entry: str, layer: dict[str, Any] = _IN_MEMORY, **more: Any
+def make_site(
+    directory: Path,
+    *,
+    style: str = "handler",
+    entry: str = "django_sse.asgi",
+    layer: str = "memory",
+    history: bool = True,
 ) -> Site:
-    from importlib import import_module
+    """
+    Return the site.
 
+    Args:
+        directory: Of the run, for the database.
+        style: Of the view: ``handler`` or ``generator``.
+        entry: The module with get_asgi_application().
+        layer: ``memory``, or ``core`` or ``pubsub`` of channels_redis. The store is the package's
+            choice: MemoryStore, or RedisStore.
+        history: Whether there is a store.
+    """
+    channel_layer = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    if layer != "memory":
+        name = f"{layer}-{'history' if history else 'live'}"
+        channel_layer = services.redis_layer(layer, directory, name, capacity=_CAPACITY)
     django_project.configure(
         directory / "django_sse.sqlite3",
-        f"benchmarks.servers.django_sse_{urls}",
+        f"benchmarks.servers.django_sse_{style}_urls",
         "channels",
         "django_sse",
-        CHANNEL_LAYERS={"default": layer},
-        **more,
+        CHANNEL_LAYERS={"default": channel_layer},
+        DJANGO_SSE={} if history else {"STORE": None},
     )
 
     from django_sse import apublish
 
-    async def publish(data: dict[str, Any]) -> None:
-        await apublish(_GROUP, data)
+    async def publish(group: str, data: dict[str, Any]) -> None:
+        await apublish(group, data)
 
     application = import_module(entry).get_asgi_application()
-    return Site(application, publish, django_project.sign_in(), _count())
+    return Site(
+        application,
+        publish,
+        django_project.sign_in(),
+        _count(),
+        at_once=1 if layer == "memory" else _AT_ONCE,
+    )
 
 
 def _count() -> Callable[[], dict[str, int]]:

@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import collections
-import os
 import threading
 import time
 from multiprocessing.util import Finalize
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 
-from django_sse import loops
+from django_sse import loops, processes
 from django_sse.contexts import new_context
 from django_sse.jobs import Job
 from django_sse.model_publishing.errors import errors_logged
@@ -41,7 +40,7 @@ class Debouncer:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._pid = processes.pid()
         self._lock = threading.Lock()
         self._is_registered = False
         # Until when each rests, on the monotonic clock, and whether an update waits.
@@ -52,7 +51,7 @@ class Debouncer:
 
     def may_tell(self, publisher: "ModelPublisher", using: str, pk: Any) -> bool:
         """Return whether an update is to be told now; if not, it is told later, from here."""
-        if self._pid != os.getpid():
+        if self._pid != processes.pid():
             self._reset()  # What waits in the parent is the parent's.
         row, now = (publisher, using, pk), time.monotonic()
         with self._lock:
@@ -98,7 +97,7 @@ class Debouncer:
 
     def flush(self) -> None:
         """Tell all that waits, now: the process ends."""
-        if self._pid != os.getpid():
+        if self._pid != processes.pid():
             return
         with self._lock:
             waiting = [row for row, (_, is_waiting) in self._resting.items() if is_waiting]

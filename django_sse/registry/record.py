@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import secrets
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.utils import timezone
 
+from django_sse import processes
 from django_sse.conf import get_settings
 from django_sse.models import Connection, DatabaseNow, Membership, Worker
 from django_sse.registry.bulk import delete, insert, upsert
@@ -60,7 +60,7 @@ class Record:
         self._worker = {
             "id": self.worker_id,
             "hostname": socket.gethostname()[:255],
-            "pid": os.getpid(),
+            "pid": processes.pid(),
             "started_at": timezone.now(),
         }
 

@@ -1,6 +1,5 @@
 """How the database store reaches its database: outside of others' transactions, and again."""
 
-import os
 import random
 import time
 from collections.abc import Callable
@@ -10,6 +9,8 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import InterfaceError, OperationalError
+
+from django_sse import processes
 
 __all__ = ["DatabaseCalls", "is_in_test_case"]
 
@@ -41,7 +42,7 @@ class DatabaseCalls:
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
-        self._pid = os.getpid()
+        self._pid = processes.pid()
 
     def read(self, call: Callable[[], _T]) -> _T:
         """Return what *call* returns, which reads: in the open transaction if there is one."""
@@ -72,8 +73,8 @@ class DatabaseCalls:
 
     def _connection(self) -> BaseDatabaseWrapper:
         connection = connections[self.alias]
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
+        if self._pid != processes.pid():
+            self._pid = processes.pid()
             if connection.connection is not None and not connection.in_atomic_block:
                 _left_to_parent.append(connection.connection)
                 connection.connection = None

@@ -1,14 +1,14 @@
 """Histories in the memory of one process."""
 
 import collections
+import copy
 import itertools
-import json
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from django_sse import processes
 from django_sse.positions import START, Position
 from django_sse.stores.base import BaseStore, Entry, Slice
 
@@ -26,10 +26,12 @@ class _Kept(NamedTuple):
     number: int
     mark: str
     previous: str
-    text: str  # Written as JSON, so that nobody can change what another one reads.
+    message: dict[str, Any]
 
     def entry(self, group: str) -> Entry:
-        return Entry(group, self.number, self.mark, self.previous, json.loads(self.text))
+        # Nobody can change what another one reads.
+        message = copy.deepcopy(self.message)
+        return Entry(group, self.number, self.mark, self.previous, message)
 
 
 class _History:
@@ -42,8 +44,8 @@ class _History:
         self.head = head
         self.time = 0.0
 
-    def append(self, now: float, mark: str, text: str) -> _Kept:
-        kept = _Kept(now, self.head.number + 1, mark, self.head.mark, text)
+    def append(self, now: float, mark: str, message: dict[str, Any]) -> _Kept:
+        kept = _Kept(now, self.head.number + 1, mark, self.head.mark, message)
         self.entries.append(kept)
         self.head, self.time = Position(kept.number, mark), now
         return kept
@@ -99,15 +101,26 @@ class _Histories:
 
     def sweep(self, horizon: float) -> None:
         """Forget the entries of groups that nobody publishes to any more, then their heads."""
-        for group, history in list(itertools.islice(self.live.items(), _SWEPT)):
-            if history.time >= horizon:
+        for _ in range(_SWEPT):
+            if not (self._retire(horizon) or self._forget(horizon)):
                 break
-            del self.live[group]
-            self.idle[group] = history.head, history.time
-        for group, (_, since) in list(itertools.islice(self.idle.items(), _SWEPT)):
-            if since >= horizon - _HEAD_SECONDS and len(self.idle) <= _MAX_HEADS:
-                break
+
+    def _retire(self, horizon: float) -> bool:
+        group = next(iter(self.live), None)
+        if group is None or self.live[group].time >= horizon:
+            return False
+        history = self.live.pop(group)
+        self.idle[group] = history.head, history.time
+        return True
+
+    def _forget(self, horizon: float) -> bool:
+        group = next(iter(self.idle), None)
+        if group is None:
+            return False
+        is_kept = self.idle[group][1] >= horizon - _HEAD_SECONDS and len(self.idle) <= _MAX_HEADS
+        if not is_kept:
             del self.idle[group]
+        return not is_kept
 
 
 class MemoryStore(BaseStore):
@@ -127,14 +140,14 @@ class MemoryStore(BaseStore):
 
     def _histories(self) -> _Histories:
         # By process: a child that was forked while a thread held the lock would wait for ever.
-        own = self._processes.get(os.getpid())
-        return own or self._processes.setdefault(os.getpid(), _Histories())
+        own = self._processes.get(processes.pid())
+        return own or self._processes.setdefault(processes.pid(), _Histories())
 
     def append(
         self, groups: Sequence[str], message: dict[str, Any], *, again: bool = False
     ) -> list[Entry]:
         """See BaseStore.append()."""
-        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+        message = copy.deepcopy(message)
         mark: str = message["mark"]
         now = time.monotonic()
         horizon = now - self.max_age_seconds
@@ -146,7 +159,7 @@ class MemoryStore(BaseStore):
                 kept = history.find(mark) if again and history else None
                 if kept is None:
                     history = histories.take(group)
-                    kept = history.append(now, mark, text)
+                    kept = history.append(now, mark, message)
                     history.trim(self.max_events, horizon)
                 added.append(kept)
             histories.sweep(horizon)

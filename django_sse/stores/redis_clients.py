@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from django_sse import processes
 from django_sse.stores.redis_scripts import Script
 
 __all__ = ["Clients", "check_cluster_hosts", "parse_hosts"]
@@ -116,7 +116,7 @@ class Clients:
 
     def call(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run *script* and return what it returns."""
-        pid = os.getpid()
+        pid = processes.pid()
         own = self._of_processes.get(pid)
         if own is None:
             with self._explained():  # That of a cluster asks it at once.
@@ -131,7 +131,7 @@ class Clients:
 
     async def acall(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """See call()."""
-        key = (os.getpid(), asyncio.get_running_loop())
+        key = (processes.pid(), asyncio.get_running_loop())
         own = self._of_loops.get(key)
         if own is None:
             made = self._make(aio.Redis, aio.ConnectionPool, aio.RedisCluster, AsyncRetry)
@@ -187,26 +187,29 @@ class Clients:
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         """Tell of servers that are not what the options say."""
-        names = ", ".join(map(_name, self._hosts))
         try:
             yield
         except (AskError, ClusterCrossSlotError, MovedError) as error:
             if self._is_cluster:
                 raise
             raise ImproperlyConfigured(
-                f"RedisStore: {names} is a node of a Redis Cluster ({error}), and the option"
-                " cluster is not set; set it to True, with hosts that are nodes of that cluster."
+                f"RedisStore: {self._names()} is a node of a Redis Cluster ({error}), and the"
+                " option cluster is not set; set it to True, with hosts that are nodes of that"
+                " cluster."
             ) from error
         except RedisClusterException as error:
             if "not enabled" not in str(error):
                 raise
             raise ImproperlyConfigured(
-                f"RedisStore: the option cluster is set, and {names} is no node of a Redis"
+                f"RedisStore: the option cluster is set, and {self._names()} is no node of a Redis"
                 " Cluster; take the option out."
             ) from error
 
+    def _names(self) -> str:
+        return ", ".join(map(_name, self._hosts))
+
     async def _end(self, key: tuple[int, asyncio.AbstractEventLoop]) -> None:
-        if key[0] == os.getpid():
+        if key[0] == processes.pid():
             await self._of_loops.pop(key).close()
 
     def _timeouts(self) -> dict[str, Any]:

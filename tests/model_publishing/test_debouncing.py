@@ -13,7 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
-from django_sse import event_stream, subscribe
+from django_sse import event_stream, processes, subscribe
 from django_sse.asgi import get_asgi_application
 from django_sse.metrics import metrics
 from django_sse.model_publishing import debouncing
@@ -146,7 +146,7 @@ class TestRest:
         save(order, "2")
         told.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(debouncing, "os", SimpleNamespace(getpid=lambda: -1))
+            patch.setattr(processes, "_pid", -1)
             debouncer.flush()
             assert told == []
             save(order, "3")

@@ -1,13 +1,13 @@
 """The memory store: what it forgets by itself, and that nothing of it waits."""
 
 import asyncio
-import os
 import threading
 import types
 from collections.abc import Callable
 
 import pytest
 
+from django_sse import processes
 from django_sse.positions import START, new_mark
 from django_sse.stores import memory
 from django_sse.stores.base import Entry
@@ -169,7 +169,6 @@ def test_process_has_histories_of_its_own(
     """A forked child has no use for a lock that one of its parent's threads has held."""
     add(store, "a")
     with store._histories().lock:
-        pid = os.getpid()
-        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+        monkeypatch.setattr(processes, "_pid", processes.pid() + 1)
         [entry] = add(store, "a")
     assert entry.number == 1

@@ -1,7 +1,6 @@
 """The Redis store: its keys, its round trips, its connections, and a server that misbehaves."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 import redis as redis_py
 from django.core.exceptions import ImproperlyConfigured
 
+from django_sse import processes
 from django_sse.positions import START, new_mark
 from django_sse.stores.base import PartlyAppended
 from django_sse.stores.redis import RedisStore
@@ -254,7 +254,7 @@ def test_parents_connections_stay_with_the_parent(
     store.append(["room"], message())
     [clients] = store._clients
     [(pid, parents)] = clients._of_processes.items()
-    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    monkeypatch.setattr(processes, "_pid", pid + 1)
     store.append(["room"], message())
     assert clients._of_processes[pid] is parents
     assert clients._of_processes[pid + 1][0] is not parents[0]
