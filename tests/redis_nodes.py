@@ -139,6 +139,8 @@ class Cluster:
         for replica, master in zip(self.replicas, self.masters, strict=False):
             replica.call("CLUSTER REPLICATE", master.id)
         until(lambda: all(map(_has_its_master, self.replicas)))
+        # A master gives no vote to one that it takes for a master, too.
+        until(lambda: all(map(self._knows_replicas, self.nodes)))
         return self
 
     def _has_met_all(self, node: Node) -> bool:
@@ -147,6 +149,10 @@ class Cluster:
         return is_ready and len([p for p in known if "handshake" not in p["flags"]]) == len(
             self.nodes
         )
+
+    def _knows_replicas(self, node: Node) -> bool:
+        flags = [about["flags"] for about in node.peers().values()]
+        return sum("slave" in each for each in flags) == len(self.replicas)
 
     def stop(self) -> None:
         """End all nodes."""

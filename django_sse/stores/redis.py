@@ -98,15 +98,14 @@ class RedisStore(BaseStore):
         found: dict[str, Any] = {}
         away: dict[Hashable, Exception] = {}
         for clients, part in self._parts(groups):
-            server = self.server_of(part[0])
             try:
-                if server in away:
-                    raise away[server]  # It is not waited for a second time.
+                if away and (error := away.get(self.server_of(part[0]))):
+                    raise error  # It is not waited for a second time.
                 answer = clients.call(APPEND, self._keys(part), arguments)
                 found |= zip(part, answer, strict=True)
-            except Exception as error:
-                away[server] = error
-                found |= dict.fromkeys(part, error)
+            except Exception as failure:
+                away[self.server_of(part[0])] = failure
+                found |= dict.fromkeys(part, failure)
         return self._entries(groups, message["mark"], text, found)
 
     async def aappend(

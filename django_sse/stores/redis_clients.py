@@ -187,23 +187,26 @@ class Clients:
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         """Tell of servers that are not what the options say."""
-        names = ", ".join(map(_name, self._hosts))
         try:
             yield
         except (AskError, ClusterCrossSlotError, MovedError) as error:
             if self._is_cluster:
                 raise
             raise ImproperlyConfigured(
-                f"RedisStore: {names} is a node of a Redis Cluster ({error}), and the option"
-                " cluster is not set; set it to True, with hosts that are nodes of that cluster."
+                f"RedisStore: {self._names()} is a node of a Redis Cluster ({error}), and the"
+                " option cluster is not set; set it to True, with hosts that are nodes of that"
+                " cluster."
             ) from error
         except RedisClusterException as error:
             if "not enabled" not in str(error):
                 raise
             raise ImproperlyConfigured(
-                f"RedisStore: the option cluster is set, and {names} is no node of a Redis"
+                f"RedisStore: the option cluster is set, and {self._names()} is no node of a Redis"
                 " Cluster; take the option out."
             ) from error
+
+    def _names(self) -> str:
+        return ", ".join(map(_name, self._hosts))
 
     async def _end(self, key: tuple[int, asyncio.AbstractEventLoop]) -> None:
         if key[0] == processes.pid():

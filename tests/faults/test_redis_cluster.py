@@ -124,6 +124,7 @@ async def test_killed_node_whose_replica_takes_over(
     assert [max(filter(None, reader.received)) for reader in (*half, *both)] == [21] * 4
     assert [max(filter(None, reader.received)) for reader in dead] == [20, 20]
     replica.call("CLUSTER FAILOVER", "FORCE")
+    until(lambda: "master" in replica.peers()[str(replica.port)]["flags"])
     await place.publish(31, 40, GROUPS[0], GROUPS[1])
     await place.publish(31, 40, GROUPS[2])
     for reader in (*dead, *half, *both, *alive):
