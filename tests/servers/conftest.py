@@ -1,5 +1,6 @@
 """Servers for the tests, started when asked for and always ended."""
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -7,6 +8,10 @@ import pytest
 
 from tests.servers.client import StreamClient
 from tests.servers.processes import ENTRIES, ROUTED_ENTRIES, SERVERS, Server, running
+
+# What a shell runs in the background ignores Ctrl-C, and would have the servers ignore it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
