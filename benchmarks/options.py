@@ -34,7 +34,9 @@ def make_parser(description: str, *, runs: int, check: str) -> argparse.Argument
         "--output", type=Path, metavar="DIRECTORY",
         help="write everything there; else docs/ and benchmarks/results/, or with --quick build/",
     )  # fmt: skip
-    parser.add_argument("--check", action="store_true", help=f"fail unless {check}".replace("%", "%%"))
+    parser.add_argument(
+        "--check", action="store_true", help=f"fail unless {check}".replace("%", "%%")
+    )
     parser.set_defaults(all_runs=runs)
     return parser
 
