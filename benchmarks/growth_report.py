@@ -111,13 +111,8 @@ def _cells(axis: str, size: int, runs: list[Run]) -> list[str]:
 
 def plot(runs: list[Run], paths: list[Path]) -> None:
     """Draw the cost of a delivery and the rate, by streams and by groups."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    # The text of an SVG stays text, and two runs of the same figures give the same file.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 10})
+    if (plt := report.pyplot("growth")) is None:
+        return
     axes_of = [axis for axis in (STREAMS, GROUPS) if runs[0][axis]]
     figure, panels = plt.subplots(
         2, len(axes_of), sharex="col", squeeze=False, figsize=(11, 6),

@@ -15,6 +15,7 @@ __all__ = [
     "fill_block",
     "images_directory",
     "of_runs",
+    "pyplot",
     "ratio_of",
     "rounded",
     "table",
@@ -115,6 +116,21 @@ def images_directory(output: Path | None) -> Path:
     directory = output or ROOT / "docs" / "images"
     directory.mkdir(parents=True, exist_ok=True)
     return directory
+
+
+def pyplot(benchmark: str) -> Any:
+    """Return matplotlib's pyplot, ready to draw; None, and say so, where it is not installed."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        print("Nothing is drawn: matplotlib is not installed.")
+        return None
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    # The text of an SVG stays text, and two runs of the same figures give the same file.
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": benchmark, "font.size": 10})
+    return plt
 
 
 def fill_block(page: Path, name: str, text: str) -> None:

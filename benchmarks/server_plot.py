@@ -21,13 +21,8 @@ def plot(
         title: Stands above.
         output: A directory; None is that of the documentation's images.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    # The text of an SVG stays text, and two runs of the same figures give the same file.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": benchmark, "font.size": 10})
+    if (plt := report.pyplot(benchmark)) is None:
+        return
     names = list(rows)[::-1]
     figure, axes = plt.subplots(
         1, 2, sharey=True, figsize=(11, 0.5 * len(names) + 1.6), layout="constrained"

@@ -120,7 +120,7 @@ def test_loops_that_have_ended_are_forgotten() -> None:
 
     for _ in range(20):
         asyncio.run(call())
-    assert len(sending._calls) <= 2
+    assert sum(loop.is_closed() for loop in sending._calls) <= 1
 
 
 def test_report(caplog: pytest.LogCaptureFixture) -> None:
