@@ -165,6 +165,7 @@ class Backlog:
         with self._lock:
             self._waiting.clear()
             self._groups.clear()
+            self._away = frozenset()
 
 
 def _servers(names: Iterable[str]) -> frozenset[Hashable]:

@@ -186,6 +186,7 @@ class Wire(Channel):
     def __init__(self, **options: int) -> None:
         super().__init__(mark=10**9)
         ours, self.client = socket.socketpair()
+        self.client.settimeout(TIMEOUT)
         self.reactor = cast(Any, Reactor())
         protocol: Any = None
         for name, value in options.items():
