@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from django_sse.batches import Batch, Item
-from django_sse.envelope import Delivery
+from django_sse.batches import Batch
 from django_sse.places import Place
 from django_sse.positions import Position
 from django_sse.readers import Readers
+from django_sse.runs import Run
 from django_sse.signals import event_sent
 
 __all__ = ["Audience", "Audiences", "Member", "deliver", "groups_of"]
@@ -40,20 +40,10 @@ class Audience:
         live: Those that are at the audience's place and are handed each event as it comes; the
             others are on their way there.
         readers: Those of the live ones that have no more to do with an event than to write it.
-        place: How far the audience has come, with the events of this tick.
-        pending_bytes: How much these take.
+        place: How far its events have been handed out.
     """
 
-    __slots__ = (
-        "_before",
-        "_pending",
-        "groups",
-        "live",
-        "members",
-        "pending_bytes",
-        "place",
-        "readers",
-    )
+    __slots__ = ("_due", "groups", "live", "members", "place", "readers")
 
     def __init__(self, groups: frozenset[str], place: Place | None = None) -> None:
         self.groups = groups
@@ -61,20 +51,12 @@ class Audience:
         self.live: dict[Member, None] = {}  # In the order in which they became so.
         self.readers = Readers()
         self.place = place or Place({})
-        self.pending_bytes = 0
-        self._pending: list[Item] = []
-        self._before: Place | None = None
+        self._due: list[Run] = []
 
-    def put(self, delivery: Delivery) -> bool:
-        """Add to the events of this tick. Return whether it is the first of them."""
-        has_number = delivery.number is not None
-        before = self.place.copy() if has_number and self._before is None else self._before
-        if not self.place.take(delivery, self.groups):
-            return False
-        self._before = before
-        self._pending.append(Item(delivery, self.place.id_line if has_number else b""))
-        self.pending_bytes += len(delivery.frame)
-        return len(self._pending) == 1
+    def put(self, run: Run) -> bool:
+        """Have *run* handed out by flush(). Return whether it is the first for that."""
+        self._due.append(run)
+        return len(self._due) == 1
 
     def admit(self, member: Member) -> None:
         """Hand each event to *member*, which is at the audience's place."""
@@ -88,19 +70,23 @@ class Audience:
 
     def flush(self, now: float) -> None:
         """
-        Hand this tick's events to every member that is live, to others what no store has.
+        Hand what is due to every member that is live, to others what no store has.
 
         *Now* is the loop's time, in seconds.
         """
-        if self._pending:
-            batch = Batch(self._pending, self._before)
-            self._pending, self._before, self.pending_bytes = [], None, 0
-            is_any_behind = len(self.members) > len(self.live)
-            loose = [i for i in batch.items if i.delivery.number is None] if is_any_behind else []
-            behind = self.members.difference(self.live) if loose else ()
-            self._hand_out(batch, now)
-            if behind:
-                deliver(Batch(loose), behind)
+        runs, self._due = self._due, []
+        # One that its client reads as it comes has nowhere to go on from.
+        is_place_needed = len(self.readers) < len(self.members)
+        before = self.place.copy() if is_place_needed else None
+        advanced = [self.place.go_through(run, self.groups) for run in runs]
+        stretches = [stretch for stretch in advanced if stretch is not None]
+        if not stretches:
+            return
+        loose = [stretch for stretch in stretches if not stretch.run.has_history]
+        behind = self.members.difference(self.live) if loose and is_place_needed else ()
+        self._hand_out(Batch(stretches, before if len(loose) < len(stretches) else None), now)
+        if behind:
+            deliver(Batch(loose), behind)
 
     def _hand_out(self, batch: Batch, now: float) -> None:
         readers, live = self.readers, self.live

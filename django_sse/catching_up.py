@@ -5,7 +5,6 @@ import collections
 from collections.abc import Iterator, Mapping, Sequence
 
 from django_sse.audiences import Member, groups_of
-from django_sse.batches import Item
 from django_sse.envelope import Delivery
 from django_sse.following import Following
 from django_sse.hub import Hub
@@ -14,6 +13,7 @@ from django_sse.places import Place
 from django_sse.positions import Position
 from django_sse.reasons import ResetReason
 from django_sse.replays import Piece
+from django_sse.runs import Item
 
 __all__ = ["CatchUp"]
 
@@ -65,8 +65,8 @@ class CatchUp:
             Exception: What the store raises. To be called again, then.
         """
         while (audience := self._member.audience) is not None:
-            # The audience's place is ahead of what its live members have been handed.
-            self._hub.gathering.flush(audience)
+            # A reset that has come, and waits to be handed out, counts already.
+            self._hub.gathering.flush()
             live = audience.place.positions
             if lost := self._lost(live):
                 return lost

@@ -9,7 +9,7 @@ from django_sse.events import ServerSentEvent
 from django_sse.exceptions import EventTooLarge
 from django_sse.framing import frame
 from django_sse.history import Entry
-from django_sse.positions import Position, new_mark
+from django_sse.positions import Position, new_mark, record
 
 __all__ = [
     "Delivery",
@@ -44,6 +44,7 @@ class Delivery:
         groups: All the groups that the event was published to.
         frame: The bytes that each stream writes, but for the line with the id.
         is_reset: Whether it tells that events were lost, and is no event of the group itself.
+        record: What an id says of the place behind it; nothing if it is in no history.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Delivery:
         "mark",
         "number",
         "previous",
+        "record",
     )
 
     def __init__(self, message: Mapping[str, Any], *, is_reset: bool = False) -> None:
@@ -71,6 +73,7 @@ class Delivery:
         self._fields = message
         self._event: ServerSentEvent | None = None
         self.frame = frame(message["data"], event=message.get("event"), retry=message.get("retry"))
+        self.record = b"" if self.number is None else record(self.group, self.position)
 
     @classmethod
     def of(cls, entry: Entry) -> "Delivery":
@@ -88,6 +91,11 @@ class Delivery:
         """The place in the group's history behind this event, which has a number."""
         assert self.number is not None
         return Position(self.number, self.mark)
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether it tells of no more than its own group, and of that only its next event."""
+        return len(self.groups) < 2 and not self.is_reset
 
     def follows(self, position: Position) -> bool:
         """Tell whether this is the very next event after *position*."""

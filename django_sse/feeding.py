@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest
 
-from django_sse.batches import Batch, Item, newest
+from django_sse.batches import Batch, newest
 from django_sse.catching_up import CatchUp
 from django_sse.enrolment import check_presence
 from django_sse.envelope import Delivery
@@ -22,6 +22,7 @@ from django_sse.places import Place
 from django_sse.positions import Position
 from django_sse.readers import Readers
 from django_sse.resuming import Resumption, Start
+from django_sse.runs import Item
 from django_sse.signals import event_sent, events_dropped
 
 __all__ = ["Fed", "Where", "check_where"]
@@ -155,7 +156,7 @@ class Fed(Lifecycle):
                 if items is None:
                     self._catch_up = None
                     return
-                self._driver.run(lambda items=items: self._take(Batch(newest(items)), True))  # type: ignore[misc]
+                self._driver.run(lambda items=items: self._take(Batch.of(newest(items)), True))  # type: ignore[misc]
         finally:
             catch_up.close()
 
@@ -195,8 +196,6 @@ class Fed(Lifecycle):
 
     def heartbeat(self) -> bytes:
         """See Timekeeper: a comment, or the id, where it has moved on with events left out."""
-        if self.audience is not None and self.audience.pending_bytes:
-            self._hub.gathering.flush(self.audience)
         id_line = self.place.id_line if self.place is not None else b""
         told = (self._last_id, self._readers.id_line if self._readers is not None else b"")
         is_told, self._last_id = id_line in told, id_line
@@ -251,16 +250,15 @@ class Fed(Lifecycle):
         """Queue of *items*, which no store has, those that fit; the others are lost."""
         chosen = self._chosen(items)
         kept = [item for item in chosen if self.offer(item)]
-        self._count(kept)
+        self._count(Batch.of(kept))
         if lost := len(chosen) - len(kept):
             metrics.events_dropped += lost
             self._report(events_dropped, count=lost)
 
     def _take(self, batch: Batch, is_whole: bool = False) -> None:
         if self._where is not None:
-            batch = Batch(self._chosen(batch.items))
-        items = batch.items
-        if not items:
+            batch = Batch.of(self._chosen(batch.items))
+        if not batch.count:
             return
         self._own_write = self._hub.gathering.now
         self._last_id = batch.id_line or self._last_id
@@ -268,13 +266,13 @@ class Fed(Lifecycle):
         if is_whole or self._queue is None:
             self.write(batch.frames)
         else:
-            self.write_each(items)
-        self._count(items)
+            self.write_each(batch.items)
+        self._count(batch)
 
-    def _count(self, items: Sequence[Item]) -> None:
-        self._own_events += len(items)
+    def _count(self, batch: Batch) -> None:
+        self._own_events += batch.count
         if event_sent.receivers:
-            for item in items:
+            for item in batch.items:
                 self._report(event_sent, event=item.event)
 
     def _chosen(self, items: Sequence[Item]) -> Sequence[Item]:

@@ -1,47 +1,61 @@
 """Joining the events that come in one go, so that each stream makes one write of them."""
 
 import asyncio
-from collections.abc import Iterable
+import collections
 
-from django_sse.audiences import Audience
+from django_sse.audiences import Audience, Audiences
 from django_sse.driver import Driver
 from django_sse.envelope import Delivery
+from django_sse.runs import Run
 
 __all__ = ["Gathering"]
 
 # A coroutine that publishes in a loop brings an event every third or fourth tick, as Channels'
 # group_send() takes some: wait a little longer than that for the next, and never long.
 _QUIET_TICKS = 5
-_MAX_SECONDS = 0.002
+_MIN_SECONDS = 0.002
+# Where to hand out takes longer than that, it may as well wait as long for more to hand out.
+_MAX_SECONDS = 0.02
 # What is joined is written as one piece, which a client's queue takes or does not.
 _MAX_BYTES = 65_536
 
 
 class Gathering:
     """
-    The audiences before which events have been put, to be handed out soon.
+    The events that have come, to be handed out to their audiences soon.
+
+    They are kept as runs, once for all audiences. So an event of a burst costs an audience, and
+    a stream, next to nothing: what it does to each of them is done once, for the whole run.
 
     Attributes:
         now: The loop's time at which events were last handed out, in seconds.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, driver: Driver) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, driver: Driver, audiences: Audiences
+    ) -> None:
         self.now = loop.time()
         self._loop = loop
         self._driver = driver
-        self._dirty: list[Audience] = []
+        self._audiences = audiences
+        self._runs: list[Run] = []
+        self._bytes = 0
+        self._dirty: collections.deque[Audience] = collections.deque()
+        self._spent_seconds = 0.0  # On handing out what came last.
         self._flush_by: float | None = None
         self._quiet_ticks = 0
 
-    def put(self, audience: Audience, delivery: Delivery) -> None:
-        """Put *delivery* before *audience*."""
-        if audience.put(delivery):
-            self._dirty.append(audience)
-        if audience.pending_bytes >= _MAX_BYTES:
-            self.flush(audience)
+    def put(self, delivery: Delivery) -> None:
+        """Have *delivery* handed out, behind what has come before it."""
+        if not (self._runs and self._runs[-1].add(delivery)):
+            self._runs.append(Run(delivery))
+        self._bytes += len(delivery.frame)
         self._quiet_ticks = 0
-        if self._dirty and self._flush_by is None:
-            self._flush_by = self._loop.time() + _MAX_SECONDS
+        if self._bytes >= _MAX_BYTES:
+            self.flush()
+        elif self._flush_by is None:
+            seconds = min(max(self._spent_seconds, _MIN_SECONDS), _MAX_SECONDS)
+            self._flush_by = self._loop.time() + seconds
             self._loop.call_soon(self._on_tick, context=self._driver.context)
 
     def _on_tick(self) -> None:
@@ -49,25 +63,25 @@ class Gathering:
         assert self._flush_by is not None
         self._quiet_ticks += 1
         is_over = self._quiet_ticks >= _QUIET_TICKS or self._loop.time() >= self._flush_by
-        if self._dirty and not is_over:
+        if self._runs and not is_over:
             self._loop.call_soon(self._on_tick, context=self._driver.context)
         else:
             self._flush_by = None
-            self.flush_all()
+            self.flush()
 
-    def flush_all(self) -> None:
+    def flush(self) -> None:
         """Hand out what has come."""
-        dirty, self._dirty = self._dirty, []
-        self.flush(*dirty)
-
-    def flush(self, *audiences: Audience | None) -> None:
-        """Hand out what has come for *audiences*."""
-        waiting = [audience for audience in audiences if audience is not None]
+        runs, self._runs, self._bytes = self._runs, [], 0
+        for run in runs:
+            for audience in self._audiences.of(run.group):
+                if audience.put(run):
+                    self._dirty.append(audience)
         self.now = self._loop.time()
-        if waiting:
-            self._driver.run(lambda: _flush(waiting, self.now))
+        if self._dirty:
+            self._driver.run(self._hand_out)
+            self._spent_seconds = self._loop.time() - self.now
 
-
-def _flush(audiences: Iterable[Audience], now: float) -> None:
-    for audience in audiences:
-        audience.flush(now)
+    def _hand_out(self) -> None:
+        # One that is flushed may have others flushed: each is taken out before its turn.
+        while self._dirty:
+            self._dirty.popleft().flush(self.now)

@@ -1,6 +1,5 @@
 """The history of a group: entries, each of which names the one before."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +8,7 @@ from django_sse.positions import Position
 __all__ = ["Entry", "Slice"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """
     One event in the history of one group.
 

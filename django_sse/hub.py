@@ -10,7 +10,7 @@ from typing import Any
 
 from django_sse import exits, loops
 from django_sse.audiences import Audiences, Member, deliver, groups_of
-from django_sse.batches import Batch, Item
+from django_sse.batches import Batch
 from django_sse.broadcasts import Broadcasts
 from django_sse.commands import COMMAND_TYPES, Command, unpack_command
 from django_sse.contexts import new_context
@@ -27,6 +27,7 @@ from django_sse.occupancy import Occupancy
 from django_sse.positions import Position
 from django_sse.reasons import CloseReason
 from django_sse.relaying import relay
+from django_sse.runs import Item
 from django_sse.sockets import Addresses, Resets, reset
 from django_sse.stores import get_store
 from django_sse.threads import keep_one_thread
@@ -69,7 +70,7 @@ class Hub:
         self._alive: dict[HubStream, Visitor] = {}
         self._empty = asyncio.Event()
         self.audiences = Audiences(self.positions)
-        self.gathering = Gathering(loop, self.driver)
+        self.gathering = Gathering(loop, self.driver, self.audiences)
         self._resets = Resets(loop)
         self._link: LayerLink | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -183,7 +184,7 @@ class Hub:
 
     def _place(self, member: Member, groups: frozenset[str]) -> None:
         # What came before the change goes to those who were there when it came.
-        self.gathering.flush(member.audience, self.audiences.at(groups))
+        self.gathering.flush()
         self.audiences.place(member, groups)
         self.changed(member)
 
@@ -220,8 +221,8 @@ class Hub:
 
     def _receive(self, delivery: Delivery) -> None:
         if delivery.group == BROADCAST:
-            self.gathering.flush_all()
-            self.driver.run(lambda: deliver(Batch([Item(delivery)]), self.streams))
+            self.gathering.flush()
+            self.driver.run(lambda: deliver(Batch.of([Item(delivery)]), self.streams))
         elif delivery.number is None:
             self._put(delivery)
         elif self.following is not None:
@@ -231,8 +232,7 @@ class Hub:
         """Put *delivery* before all whom it is for, to be handed out soon."""
         if self.traffic is not None:
             self.traffic.counts[delivery.group] += 1
-        for audience in self.audiences.of(delivery.group):
-            self.gathering.put(audience, delivery)
+        self.gathering.put(delivery)
 
     def spawn(
         self, coroutine: Coroutine[Any, Any, None], context: Context | None = None

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from django_sse.batches import Item
 from django_sse.driver import Driver
 from django_sse.readers import Readers
+from django_sse.runs import Item
 
 if TYPE_CHECKING:
     from django_sse.types import Message, Send

@@ -5,10 +5,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, Self
 
 from django_sse.audiences import Member, deliver
-from django_sse.batches import Batch, Item
+from django_sse.batches import Batch
 from django_sse.envelope import Delivery, unpack
 from django_sse.groups import BROADCAST
 from django_sse.orders import Ordered
+from django_sse.runs import Item
 
 __all__ = ["PARCEL_TYPE", "Parcel"]
 
@@ -20,7 +21,7 @@ class _Recipient(Ordered, Member, Protocol): ...
 
 
 class _Gathering(Protocol):
-    def flush_all(self) -> None: ...
+    def flush(self) -> None: ...
 
 
 class _Driver(Protocol):
@@ -68,6 +69,6 @@ class Parcel:
         """Hand the event to those of the streams that *hub* has, behind what came before it."""
         streams = [stream for stream in hub.streams if stream.id in self.connections]
         if streams:
-            hub.gathering.flush_all()
+            hub.gathering.flush()
             delivery = Delivery({**self.message, "group": BROADCAST})
-            hub.driver.run(lambda: deliver(Batch([Item(delivery)]), streams))
+            hub.driver.run(lambda: deliver(Batch.of([Item(delivery)]), streams))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from django_sse.envelope import Delivery
 from django_sse.positions import Position, join, record
+from django_sse.runs import Run, Stretch
 
 __all__ = ["Place"]
 
@@ -72,7 +73,7 @@ class Place:
         """
         if delivery.number is not None:
             self.positions[delivery.group] = delivery.position
-            self._records[delivery.group] = record(delivery.group, delivery.position)
+            self._records[delivery.group] = delivery.record
             self._id_line = None
         if delivery.is_reset:
             self._forget_ahead(delivery.group)
@@ -89,6 +90,15 @@ class Place:
                 del known[next(iter(known))]
         return is_new
 
+    def go_through(self, run: Run, groups: Iterable[str]) -> Stretch | None:
+        """Go on to behind *run*; return it with the ids of a reader of *groups*, if it is new."""
+        if not self.take(run.deliveries[-1], groups):
+            return None
+        if not run.has_history:
+            return Stretch(run)
+        before, _, behind = self.id_line.partition(self._records[run.group])
+        return Stretch(run, before, behind)
+
     def _forget_ahead(self, group: str) -> None:
         # What was to be passed over there is lost; should it be stored anew, some have missed it.
         ahead = {mark: groups - {group} for mark, groups in self._ahead.items()}
@@ -97,11 +107,12 @@ class Place:
     @property
     def id(self) -> str:
         """What the client sends back to go on from here. See positions.encode()."""
-        return join(self._records, self._ahead)
+        return join(self._records, self._ahead).decode()
 
     @property
     def id_line(self) -> bytes:
         """The id as a line of an event; nothing where no group has a history."""
         if self._id_line is None:
-            self._id_line = b"id: %b\n" % self.id.encode() if self.positions else b""
+            id = join(self._records, self._ahead)
+            self._id_line = b"id: %b\n" % id if self.positions else b""
         return self._id_line

@@ -108,10 +108,10 @@ def encode(
     which it is still to come.
     """
     records = {group: record(group, position) for group, position in positions.items()}
-    return join(records, ahead or {})
+    return join(records, ahead or {}).decode()
 
 
-def join(records: Mapping[str, str], ahead: Mapping[str, Collection[str]]) -> str:
+def join(records: Mapping[str, bytes], ahead: Mapping[str, Collection[str]]) -> bytes:
     """
     Return the id that consists of *records*, see record(), and *ahead*, see encode().
 
@@ -124,13 +124,14 @@ def join(records: Mapping[str, str], ahead: Mapping[str, Collection[str]]) -> st
         room = _MAX_LENGTH - sum(len(part) + 1 for part in parts)
         fit = room // (len("~.") + len(START.mark) + len(records) // 4 + 1)
         for mark, groups in itertools.islice(ahead.items(), max(0, len(ahead) - fit), None):
-            parts.append(f"~{mark}{sum(bits.get(group, 0) for group in groups):x}")
-    return ".".join(parts)
+            among = sum(bits.get(group, 0) for group in groups)
+            parts.append(f"~{mark}{among:x}".encode())
+    return b".".join(parts)
 
 
-def record(group: str, position: Position) -> str:
+def record(group: str, position: Position) -> bytes:
     """Return the part of an id that tells the *position* in one *group*."""
-    return f"{_tag(get_secret_keys()[0], group)}{position.mark}{position.number:x}"
+    return f"{_tag(get_secret_keys()[0], group)}{position.mark}{position.number:x}".encode()
 
 
 def decode(text: str) -> LastEventId | None:

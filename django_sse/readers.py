@@ -64,7 +64,7 @@ class Readers:
     def write(self, batch: Batch, now: float) -> None:
         """Write *batch* to each. To be called inside ``Driver.run()``."""
         body, sends = batch.frames, self._sends
-        self.events_sent += len(batch.items)
+        self.events_sent += batch.count
         self.bytes_sent += len(body)
         self.last_write = now
         self.id_line = batch.id_line or self.id_line

@@ -7,7 +7,7 @@ from typing import Self
 
 from django_sse import loops
 from django_sse.audiences import Audience
-from django_sse.batches import Batch, Item
+from django_sse.batches import Batch
 from django_sse.catching_up import CatchUp
 from django_sse.conf import get_settings
 from django_sse.enrolment import check_presence
@@ -19,6 +19,7 @@ from django_sse.hub import Hub, get_hub
 from django_sse.metrics import metrics
 from django_sse.readers import Readers
 from django_sse.resuming import Resumption
+from django_sse.runs import Item
 from django_sse.signals import events_dropped
 from django_sse.streams import EventStream, current_stream
 

@@ -3,11 +3,13 @@
 import pytest
 
 from django_sse.audiences import Audience, Audiences, deliver
-from django_sse.batches import Batch, Item
+from django_sse.batches import Batch
 from django_sse.envelope import Delivery, unpack
 from django_sse.places import Place
 from django_sse.positions import START, Position, decode
 from django_sse.readers import Readers
+from django_sse.runs import Item, Run
+from tests.test_runs import runs_of
 
 GROUPS = frozenset({"g", "h"})
 
@@ -43,6 +45,13 @@ def numbered(number: int, group: str = "g") -> Delivery:
     return unpack({"group": group, "data": str(number), **place})
 
 
+def hand_out(audience: Audience, *deliveries: Delivery) -> None:
+    """Have *deliveries* handed out in one go."""
+    for run in runs_of(deliveries):
+        audience.put(run)
+    audience.flush(0.0)
+
+
 def join(audience: Audience, *readers: Reader) -> None:
     """Put *readers*, who are live, into the audience."""
     audience.members.update(readers)
@@ -63,14 +72,14 @@ def followed() -> Audience:
 
 def test_batch_joins_its_frames_once() -> None:
     """The same bytes object goes to every stream."""
-    batch = Batch([Item(delivery("a")), Item(delivery("b"), b"id: x\n")])
+    batch = Batch.of([Item(delivery("a")), Item(delivery("b"), b"id: x\n")])
     assert batch.frames == b"data: a\n\nid: x\ndata: b\n\n"
     assert batch.frames is batch.frames
 
 
 def test_batch_of_nothing_has_no_bytes() -> None:
     """A filter may leave nothing."""
-    assert Batch([]).frames == b""
+    assert Batch.of([]).frames == b""
 
 
 def test_item_has_the_event_with_its_id() -> None:
@@ -81,12 +90,12 @@ def test_item_has_the_event_with_its_id() -> None:
     assert Item(delivery("a")).event.id is None
 
 
-def test_put_tells_of_the_first_event_of_a_tick(audience: Audience) -> None:
-    """The hub has to plan one flush for a tick, not one for each event."""
-    assert audience.put(delivery("a"))
-    assert not audience.put(delivery("b"))
+def test_put_tells_of_the_first_run(audience: Audience) -> None:
+    """An audience has one turn, whatever is due for it."""
+    assert audience.put(Run(delivery("a")))
+    assert not audience.put(Run(delivery("b")))
     audience.flush(0.0)
-    assert audience.put(delivery("c"))
+    assert audience.put(Run(delivery("c")))
 
 
 def test_flush_hands_one_batch_to_every_member(audience: Audience) -> None:
@@ -94,7 +103,7 @@ def test_flush_hands_one_batch_to_every_member(audience: Audience) -> None:
     readers = [Reader() for _ in range(3)]
     join(audience, *readers)
     for data in ("a", "b", "c"):
-        audience.put(delivery(data))
+        audience.put(Run(delivery(data)))
     assert all(reader.batches == [] for reader in readers)
     audience.flush(0.0)
     assert all(reader.data == [["a", "b", "c"]] for reader in readers)
@@ -106,8 +115,7 @@ def test_flush_hands_nothing_to_a_member_on_its_way(followed: Audience) -> None:
     live, behind = Reader(), Reader()
     join(followed, live, behind)
     followed.withdraw(behind)
-    followed.put(numbered(1))
-    followed.flush(0.0)
+    hand_out(followed, numbered(1))
     assert live.data == [["1"]]
     assert behind.batches == []
 
@@ -124,18 +132,15 @@ def test_flush_hands_each_event_out_once(audience: Audience) -> None:
     """The next tick begins with nothing."""
     reader = Reader()
     join(audience, reader)
-    audience.put(delivery("a"))
+    hand_out(audience, delivery("a"))
     audience.flush(0.0)
-    audience.flush(0.0)
-    audience.put(delivery("b"))
-    audience.flush(0.0)
+    hand_out(audience, delivery("b"))
     assert reader.data == [["a"], ["b"]]
 
 
 def test_flush_without_members_forgets_the_events(audience: Audience) -> None:
     """Whoever comes later gets what comes later."""
-    audience.put(delivery("a"))
-    audience.flush(0.0)
+    hand_out(audience, delivery("a"))
     reader = Reader()
     join(audience, reader)
     audience.flush(0.0)
@@ -147,9 +152,7 @@ def test_batch_begins_at_the_place_before_its_first_event(followed: Audience) ->
     reader = Reader()
     join(followed, reader)
     for tick in ((1, 2), (3,)):
-        for number in tick:
-            followed.put(numbered(number))
-        followed.flush(0.0)
+        hand_out(followed, *map(numbered, tick))
     first, second = reader.batches
     assert first.before is not None
     assert first.before.positions == {"g": START, "h": START}
@@ -164,32 +167,26 @@ def test_batch_of_events_without_a_history_begins_nowhere(followed: Audience) ->
     """There is nowhere to read them again; nor has such an event an id."""
     reader = Reader()
     join(followed, reader)
-    followed.put(delivery("a"))
-    followed.flush(0.0)
+    hand_out(followed, delivery("a"))
     assert reader.batches[0].before is None
     assert reader.batches[0].frames == b"data: a\n\n"
 
 
-def test_put_drops_the_copies_of_an_event_for_several_groups(audience: Audience) -> None:
+def test_flush_drops_the_copies_of_an_event_for_several_groups(audience: Audience) -> None:
     """One that was published to two of the audience's groups is delivered once."""
     reader = Reader()
     join(audience, reader)
-    assert audience.put(delivery("a", "m1", ("g", "h")))
-    assert not audience.put(delivery("a", "m1", ("h", "g")))
-    assert not audience.put(delivery("b", "m2", ("h", "g")))
-    audience.flush(0.0)
-    assert not audience.put(delivery("b", "m2", ("g", "h")))
-    audience.flush(0.0)
+    copies = [delivery("a", "m1", ("g", "h")), delivery("a", "m1", ("h", "g"))]
+    hand_out(audience, *copies, delivery("b", "m2", ("h", "g")))
+    hand_out(audience, delivery("b", "m2", ("g", "h")))
     assert reader.data == [["a", "b"]]
 
 
-def test_put_takes_events_of_one_group_as_they_come(audience: Audience) -> None:
+def test_flush_takes_events_of_one_group_as_they_come(audience: Audience) -> None:
     """Two events that say the same are two events."""
     reader = Reader()
     join(audience, reader)
-    audience.put(delivery("a"))
-    audience.put(delivery("a"))
-    audience.flush(0.0)
+    hand_out(audience, delivery("a"), delivery("a"))
     assert reader.data == [["a", "a"]]
 
 
@@ -205,7 +202,7 @@ def test_deliver_lets_members_leave_and_come_meanwhile() -> None:
 
     leaving = [Leaves() for _ in range(3)]
     members.update(leaving)
-    deliver(Batch([Item(delivery("a"))]), members)
+    deliver(Batch.of([Item(delivery("a"))]), members)
     assert all(reader.data == [["a"]] for reader in leaving)
     assert len(members) == 3
     assert all(reader.batches == [] for reader in members)
@@ -219,7 +216,7 @@ def test_deliver_goes_on_behind_a_member_that_fails(caplog: pytest.LogCaptureFix
             raise LookupError("a bug")
 
     readers = [Reader() for _ in range(10)]
-    deliver(Batch([Item(delivery("a"))]), [*readers[:5], Broken(), *readers[5:]])
+    deliver(Batch.of([Item(delivery("a"))]), [*readers[:5], Broken(), *readers[5:]])
     assert all(reader.data == [["a"]] for reader in readers)
     assert "a bug" in caplog.text
 
@@ -271,6 +268,7 @@ class TestAudiences:
         assert reader.audience is not None
         place = {"number": 6, "mark": "00000006", "previous": "00000005"}
         fields = {"data": "x", "groups": ["g", "h"], **place}
-        assert reader.audience.put(unpack({"group": "g", **fields}))
+        hand_out(reader.audience, unpack({"group": "g", **fields}))
         audiences.place(reader, frozenset({"g", "h", "i"}))
-        assert not reader.audience.put(unpack({"group": "h", **fields}))
+        hand_out(reader.audience, unpack({"group": "h", **fields}))
+        assert reader.data == [["x"]]

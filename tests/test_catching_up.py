@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from django_sse import apublish
 from django_sse.audiences import Audience
-from django_sse.batches import Batch, Item
+from django_sse.batches import Batch
 from django_sse.catching_up import CatchUp, _in_step
 from django_sse.envelope import Delivery
 from django_sse.history import Entry
@@ -19,6 +19,7 @@ from django_sse.places import Place
 from django_sse.positions import START, Position
 from django_sse.readers import Readers
 from django_sse.replays import Piece
+from django_sse.runs import Item
 from django_sse.stores import get_store
 from tests.clients import TIMEOUT, until
 
@@ -152,7 +153,7 @@ class TestRead:
         await way.go()
         assert way.reader.data == []
         assert way.reader.is_live
-        hub.gathering.flush(first.audience)
+        hub.gathering.flush()
         assert first.data == ["x"]
 
     async def test_history_that_is_lost_meanwhile(self):

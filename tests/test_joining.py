@@ -29,11 +29,17 @@ async def exchange(asgi: StreamClient, route: Any) -> ReceivedStream:
     return exchange
 
 
+def wait(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let what has come wait so long for more, whatever it takes to hand it out."""
+    for name in ("_MIN_SECONDS", "_MAX_SECONDS"):
+        monkeypatch.setattr(gathering, name, seconds)
+
+
 async def test_events_published_one_after_the_other_make_one_write(
     exchange: ReceivedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A publisher that awaits each apublish() is still faster than a write to many streams."""
-    monkeypatch.setattr(gathering, "_MAX_SECONDS", 60)
+    wait(monkeypatch, 60)
     for number in range(BURST):
         await apublish("ticks", number)
     frames = [await exchange.next_frame() for _ in range(BURST)]
@@ -45,7 +51,7 @@ async def test_events_without_end_are_written_when_the_first_has_waited_long_eno
     exchange: ReceivedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flow of events that never pauses is not gathered for ever."""
-    monkeypatch.setattr(gathering, "_MAX_SECONDS", 0)
+    wait(monkeypatch, 0)
     monkeypatch.setattr(sending, "_HANDED_AT_ONCE", 1)  # The loop goes on between two of them.
     for number in range(BURST):
         await apublish("ticks", number)
@@ -57,7 +63,7 @@ async def test_events_without_end_are_written_when_the_first_has_waited_long_eno
 
 async def test_piece_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of any size would have to be kept whole for a client that does not read."""
-    monkeypatch.setattr(gathering, "_MAX_SECONDS", 60)
+    wait(monkeypatch, 60)
     sizes: list[int] = []
 
     class Scale(Tap):
@@ -76,7 +82,7 @@ async def test_broadcast_comes_behind_the_events_that_are_being_gathered(
     exchange: ReceivedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Joining changes no order."""
-    monkeypatch.setattr(gathering, "_MAX_SECONDS", 60)
+    wait(monkeypatch, 60)
     await apublish("ticks", 1)
     await abroadcast(2)
     await apublish("ticks", 3)

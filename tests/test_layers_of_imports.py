@@ -64,6 +64,7 @@ LAYERS = [
         "replays",
         "resuming",
         "rights",
+        "runs",
         "sending",
         "stores",
         "supervision",

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from django_sse.batches import Item
 from django_sse.driver import Driver
 from django_sse.envelope import unpack
 from django_sse.outlet import Outlet
+from django_sse.runs import Item
 from django_sse.types import Message
 from tests.clients import TIMEOUT
 

@@ -15,6 +15,7 @@ from django_sse import (
     apublish,
     event_stream,
     events_dropped,
+    gathering,
     publish,
     sending,
     subscribe,
@@ -954,7 +955,9 @@ class TestSubscriptions:
     async def test_falls_behind(self, settings, monkeypatch):
         """A reader that is slow loses nothing, and holds little."""
         settings.DJANGO_SSE = {"QUEUE_MAX_BYTES": 500}
-        monkeypatch.setattr(sending, "_HANDED_AT_ONCE", 5)  # That few at most come as one.
+        monkeypatch.setattr(sending, "_HANDED_AT_ONCE", 5)  # That few at most come as one,
+        for name in ("_MIN_SECONDS", "_MAX_SECONDS"):  # as none of them waits for more.
+            monkeypatch.setattr(gathering, name, 0)
         async with reading("a") as events:
             for number in range(300):
                 await apublish("a", number)
