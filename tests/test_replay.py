@@ -952,12 +952,17 @@ class TestSubscriptions:
             await apublish(["a", "b"], 3)
             assert await read(events, 1) == [3]
 
-    async def test_falls_behind(self, settings, monkeypatch):
+    @pytest.fixture
+    def small_pieces(self, monkeypatch):
+        """Let few events come as one: the first piece is taken, whatever its size."""
+        monkeypatch.setattr(sending, "_HANDED_AT_ONCE", 5)
+        for name in ("_MIN_SECONDS", "_MAX_SECONDS"):  # None of them waits for more.
+            monkeypatch.setattr(gathering, name, 0)
+
+    @pytest.mark.usefixtures("small_pieces")
+    async def test_falls_behind(self, settings):
         """A reader that is slow loses nothing, and holds little."""
         settings.DJANGO_SSE = {"QUEUE_MAX_BYTES": 500}
-        monkeypatch.setattr(sending, "_HANDED_AT_ONCE", 5)  # That few at most come as one,
-        for name in ("_MIN_SECONDS", "_MAX_SECONDS"):  # as none of them waits for more.
-            monkeypatch.setattr(gathering, name, 0)
         async with reading("a") as events:
             for number in range(300):
                 await apublish("a", number)
@@ -1007,6 +1012,7 @@ class TestSubscriptions:
             assert first.data == ("malformed" if id else "x")
             assert first.event == ("reset" if id else None)
 
+    @pytest.mark.usefixtures("small_pieces")
     async def test_a_wait_that_is_given_up_while_behind(self, settings):
         """A time limit on the reading loses nothing."""
         settings.DJANGO_SSE = {"QUEUE_MAX_BYTES": 300}
@@ -1033,6 +1039,7 @@ class TestSubscriptions:
             received += await read(events, 80 - len(received))
             assert sorted(received) == sorted([*range(40), *range(40)])
 
+    @pytest.mark.usefixtures("small_pieces")
     async def test_leaves_while_behind(self, settings):
         """Nothing is left to watch for it."""
         settings.DJANGO_SSE = {"QUEUE_MAX_BYTES": 300}
