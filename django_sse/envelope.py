@@ -123,7 +123,9 @@ class Delivery:
 
 
 class LayerMessage(dict[str, Any]):
-    """What a layer or a store carries. Nobody changes it: inside the process it needs no copy."""
+    """What a layer carries. Nobody changes it: inside the process it needs no copy."""
+
+    __slots__ = ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LayerMessage":
         return self

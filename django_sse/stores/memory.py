@@ -5,8 +5,8 @@ import copy
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from django_sse import processes
 from django_sse.positions import START, Position
@@ -21,53 +21,74 @@ _MAX_HEADS = 100_000
 _SWEPT = 100
 
 
-class _Kept(NamedTuple):
-    time: float
-    number: int
-    mark: str
-    previous: str
-    message: dict[str, Any]
-
-    def entry(self, group: str) -> Entry:
-        # Nobody can change what another one reads.
-        message = copy.deepcopy(self.message)
-        return Entry(group, self.number, self.mark, self.previous, message)
-
-
 class _History:
-    """The entries of one group, and its head."""
+    """
+    The events of one group that are kept, and its head.
 
-    __slots__ = ("entries", "head", "time")
+    Their numbers follow each other and a message has its mark, so no more is kept of an event
+    than its time and its message. A plain tuple and a plain dict of texts are no objects that the
+    garbage collector goes on looking at: with a million of others it would do little else.
+    """
+
+    __slots__ = ("_events", "_start", "head", "time")
 
     def __init__(self, head: Position = START) -> None:
-        self.entries: collections.deque[_Kept] = collections.deque()
         self.head = head
-        self.time = 0.0
+        self.time = 0.0  # Of the last event.
+        self._start = head  # The place before the first that is kept.
+        self._events: collections.deque[tuple[float, dict[str, Any]]] = collections.deque()
 
-    def append(self, now: float, mark: str, message: dict[str, Any]) -> _Kept:
-        kept = _Kept(now, self.head.number + 1, mark, self.head.mark, message)
-        self.entries.append(kept)
-        self.head, self.time = Position(kept.number, mark), now
-        return kept
+    def append(self, group: str, now: float, message: dict[str, Any]) -> Entry:
+        self._events.append((now, _copy(message)))
+        before, self.time = self.head, now
+        self.head = Position(before.number + 1, message["mark"])
+        return Entry(group, self.head.number, self.head.mark, before.mark, _copy(message))
 
-    def find(self, mark: str) -> _Kept | None:
-        return next((kept for kept in reversed(self.entries) if kept.mark == mark), None)
+    def find(self, group: str, mark: str) -> Entry | None:
+        """Return the event with *mark*, if that is there."""
+        for back, (_, message) in enumerate(reversed(self._events)):
+            if message["mark"] == mark:
+                return self.read(group, self.head.number - back - 1, 1)[0]
+        return None
 
-    def after(self, number: int) -> Iterator[_Kept]:
-        skipped = number + 1 - self.entries[0].number if self.entries else 0
-        return itertools.islice(self.entries, max(skipped, 0), None)
+    def read(self, group: str, after: int, limit: int) -> list[Entry]:
+        """Return what follows the number *after*, no more than *limit*."""
+        start = self._start
+        skipped = max(after - start.number, 0)
+        previous = self._events[skipped - 1][1]["mark"] if 0 < skipped <= self.size else start.mark
+        found: list[Entry] = []
+        for _, message in itertools.islice(self._events, skipped, skipped + limit):
+            number, mark = start.number + skipped + len(found) + 1, message["mark"]
+            found.append(Entry(group, number, mark, previous, _copy(message)))
+            previous = mark
+        return found
 
     def back(self, count: int | None) -> Position:
         """Return the position after which *count* more entries follow."""
-        count = len(self.entries) if count is None else min(count, len(self.entries))
-        if count == 0:
+        left = self.size if count is None else min(count, self.size)
+        if left == 0:
             return self.head
-        first = self.entries[-count]
-        return Position(first.number - 1, first.previous)
+        if left == self.size:
+            return self._start
+        return Position(self.head.number - left, self._events[-left - 1][1]["mark"])
 
     def trim(self, max_events: int, horizon: float) -> None:
-        while len(self.entries) > max_events or (self.entries and self.entries[0].time < horizon):
-            self.entries.popleft()
+        while self.size > max_events or (self._events and self._events[0][0] < horizon):
+            _, message = self._events.popleft()
+            self._start = Position(self._start.number + 1, message["mark"])
+
+    @property
+    def size(self) -> int:
+        """How many events are kept."""
+        return len(self._events)
+
+
+def _copy(message: dict[str, Any]) -> dict[str, Any]:
+    # Nobody can change what another one reads.
+    return {
+        name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value
+        for name, value in message.items()
+    }
 
 
 class _Histories:
@@ -147,8 +168,6 @@ class MemoryStore(BaseStore):
         self, groups: Sequence[str], message: dict[str, Any], *, again: bool = False
     ) -> list[Entry]:
         """See BaseStore.append()."""
-        message = copy.deepcopy(message)
-        mark: str = message["mark"]
         now = time.monotonic()
         horizon = now - self.max_age_seconds
         added = []
@@ -156,14 +175,14 @@ class MemoryStore(BaseStore):
         with histories.lock:
             for group in groups:
                 history = histories.get(group)
-                kept = history.find(mark) if again and history else None
-                if kept is None:
+                entry = history.find(group, message["mark"]) if again and history else None
+                if entry is None:
                     history = histories.take(group)
-                    kept = history.append(now, mark, message)
+                    entry = history.append(group, now, message)
                     history.trim(self.max_events, horizon)
-                added.append(kept)
+                added.append(entry)
             histories.sweep(horizon)
-        return [kept.entry(group) for group, kept in zip(groups, added, strict=True)]
+        return added
 
     def read(self, group: str, after: Position, limit: int) -> Slice:
         """See BaseStore.read()."""
@@ -172,9 +191,7 @@ class MemoryStore(BaseStore):
             history = self._look(histories, group)
             if history is None:
                 return Slice([], START)
-            found = list(itertools.islice(history.after(after.number), limit))
-            head = history.head
-        return Slice([kept.entry(group) for kept in found], head)
+            return Slice(history.read(group, after.number, limit), history.head)
 
     def positions(self, groups: Sequence[str], back: int | None = 0) -> dict[str, Position]:
         """See BaseStore.positions()."""

@@ -1,6 +1,7 @@
 """A loop with a clock of its own, and a layer and a store that fail as a test wants them to."""
 
 import asyncio
+import copy
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -153,15 +154,9 @@ class Store(MemoryStore):
     def save(self) -> dict[str, Any]:
         """Return a snapshot."""
         histories = self._histories()
-        return {
-            group: (list(history.entries), history.head, history.time)
-            for group, history in histories.live.items()
-        }
+        return copy.deepcopy(dict(histories.live))
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Be as at save()."""
         self.forget_all()
-        for group, (entries, head, time) in snapshot.items():
-            history = self._histories().take(group)
-            history.entries.extend(entries)
-            history.head, history.time = head, time
+        self._histories().live.update(copy.deepcopy(snapshot))

@@ -42,7 +42,7 @@ def add(store: MemoryStore, *groups: str) -> list[Entry]:
 def kept(store: MemoryStore) -> dict[str, int]:
     """Return how many entries are in memory for each group that is known at all."""
     histories = store._histories()
-    live = {group: len(history.entries) for group, history in histories.live.items()}
+    live = {group: history.size for group, history in histories.live.items()}
     return live | dict.fromkeys(histories.idle, 0)
 
 
