@@ -230,8 +230,8 @@ class Registrar:
         ]
         if is_renewal:
             for stream, before in written.items():
-                if stream not in changed and (state := state_of(stream)) != before:
-                    entries.append(Entry(stream, state, before))
+                if before.is_outdated(stream) and stream not in changed:
+                    entries.append(Entry(stream, state_of(stream), before))
         closed = [stream for stream in changed if stream in written and stream.reason]
         states = [entry.state for entry in entries]
         states += [written[stream] for stream in changed if stream in written]

@@ -57,6 +57,18 @@ class State(NamedTuple):
     queue_bytes: int
     is_lagging: bool
 
+    def is_outdated(self, stream: Registered) -> bool:
+        """
+        Tell whether *stream* has other figures now.
+
+        Of its groups it tells by itself, so that these need not be compared for all streams.
+        """
+        return (
+            stream.events_sent != self.events_sent
+            or stream.queued_bytes != self.queue_bytes
+            or stream.is_lagging != self.is_lagging
+        )
+
 
 def state_of(stream: Registered) -> State:
     """Return the state of *stream* now."""
