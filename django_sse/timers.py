@@ -41,7 +41,7 @@ class Timer:
     ) -> None:
         self._loop = loop
         self._run = run  # Wraps each batch.
-        self._slots: dict[int, set[Timed]] = {}
+        self._slots: dict[int, dict[Timed, None]] = {}  # In order: so they lie in memory, too.
         self._order: list[int] = []
         self._handle: asyncio.TimerHandle | None = None
 
@@ -50,18 +50,18 @@ class Timer:
         slot = math.ceil(deadline / self.grain)
         members = self._slots.get(slot)
         if members is None:
-            members = self._slots[slot] = set()
+            members = self._slots[slot] = {}
             heapq.heappush(self._order, slot)
             if self._order[0] == slot:
                 self._wake_at(slot)
-        members.add(timed)
+        members[timed] = None
         timed.timer_slot = slot
 
     def discard(self, timed: Timed) -> None:
         """Forget *timed*, if it is there."""
         slot, timed.timer_slot = timed.timer_slot, None
         if slot is not None and (members := self._slots.get(slot)):
-            members.discard(timed)
+            members.pop(timed, None)
 
     def close(self) -> None:
         """Forget everything."""

@@ -80,10 +80,23 @@ class TestHeartbeat:
         await busy.exchange.next_event()
         last = busy.stream._last_write
         assert last >= before
-        busy.stream.on_time(last + 9.9)
+        busy.stream.on_time(last + 9.4)
         assert not busy.exchange.has_unread
-        assert busy.stream.on_time(last + 10) == pytest.approx(last + 20)
+        assert busy.stream.on_time(last + 10) == pytest.approx(last + 20, abs=0.26)
         assert await busy.exchange.next_frame() == b":\n\n"
+
+    async def test_heartbeats_keep_to_half_seconds(self, opened):
+        """Those of many streams are written in one go, whenever each was written to last."""
+        idle = await opened(heartbeat=10)
+        for begun in (100.0, 100.2, 100.4, 100.7):
+            idle.stream._own_write = begun
+            deadline = idle.stream.on_time(begun + 1)
+            assert deadline * 2 == int(deadline * 2)
+            assert deadline == pytest.approx(begun + 10, abs=0.26)
+            idle.stream.on_time(deadline - 0.6)
+            assert not idle.exchange.has_unread
+            assert idle.stream.on_time(deadline) == deadline + 10
+            assert await idle.exchange.next_frame() == b":\n\n"
 
 
 class TestDuration:
