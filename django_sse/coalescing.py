@@ -102,7 +102,11 @@ class _Round(Generic[_Item, _Answer]):
 
     def look(self, answer: "asyncio.Future[_Answer]") -> None:
         """Break off what nobody waits for any more."""
-        if not answer.cancelled() or not self.has_begun or self.task.cancelling():
-            return
-        if all(request.answer.done() for request in self.requests):
+        if not answer.cancelled():
+            answer.exception()  # Who would have been told it may have gone.
+        elif (
+            self.has_begun
+            and not self.task.cancelling()
+            and all(request.answer.done() for request in self.requests)
+        ):
             self.task.cancel()

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import json
 import zlib
-from collections.abc import Awaitable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -115,13 +115,23 @@ class RedisStore(BaseStore):
     ) -> list[Entry]:
         """See append()."""
         text = _dump(message)
-        parts = self._parts(groups)
-        answers = []
-        for shard, part in parts:
+        asked: list[tuple[list[str], asyncio.Future[Any]]] = []
+        for shard, part in self._parts(groups):
             append = Append(self._keys(part), message["mark"], text, again)
             place = part[0] if self._is_cluster else None
-            answers.append(self._appends[shard].aadd(append, place))
-        return self._entries(groups, message, await _found(parts, answers))
+            asked.append((part, self._appends[shard].aadd(append, place)))
+        found: dict[str, Any] = {}
+        try:
+            # All come to their end before one that fails is told.
+            for part, answer in asked:
+                try:
+                    found |= zip(part, await answer, strict=True)
+                except Exception as failure:
+                    found |= dict.fromkeys(part, failure)
+        finally:
+            for _, answer in asked:
+                answer.cancel()  # Nothing goes on behind a caller who has given up.
+        return self._entries(groups, message, found)
 
     def _entries(
         self, groups: Sequence[str], message: dict[str, Any], found: Mapping[str, Any]
@@ -165,16 +175,17 @@ class RedisStore(BaseStore):
         """See positions()."""
         arguments = [-1 if back is None else back, self._age_ms, self._head_ms]
         parts = self._parts(groups)
-        found = await _found(
-            parts,
-            [
-                self._clients[shard].acall(POSITIONS, self._keys(part), arguments)
-                for shard, part in parts
-            ],
-        )
-        for answer in found.values():
+        calls = [
+            self._clients[shard].acall(POSITIONS, self._keys(part), arguments)
+            for shard, part in parts
+        ]
+        # All come to their end before one that fails is told: nothing goes on behind the caller.
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        found: dict[str, Any] = {}
+        for (_, part), answer in zip(parts, answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
+            found |= zip(part, answer, strict=True)
         return {group: _position(*found[group]) for group in groups}
 
     def trim(self, group: str) -> None:
@@ -213,19 +224,6 @@ class RedisStore(BaseStore):
             message = json.loads(text)
             entries.append(Entry(group, place, own_mark.decode(), previous.decode(), message))
         return Slice(entries, _position(number, mark))
-
-
-async def _found(
-    parts: Sequence[tuple[int, list[str]]], calls: Iterable[Awaitable[Any]]
-) -> dict[str, Any]:
-    """Return for each group what the call of its part answers, or what it raises instead."""
-    # All come to their end before one that fails is told: nothing goes on behind the caller.
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    found: dict[str, Any] = {}
-    for (_, part), answer in zip(parts, answers, strict=True):
-        each = [answer] * len(part) if isinstance(answer, BaseException) else answer
-        found |= zip(part, each, strict=True)
-    return found
 
 
 def _dump(message: Mapping[str, Any]) -> str:
