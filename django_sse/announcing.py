@@ -5,14 +5,16 @@ import collections
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from django_sse import processes
-from django_sse.envelope import LayerMessage, join, to_message
+from django_sse.bundling import Carrier, join_by_group
+from django_sse.coalescing import Coalescer, Request
+from django_sse.envelope import LayerMessage, to_message
 from django_sse.history import Entry
 from django_sse.jobs import Job
 from django_sse.metrics import metrics
-from django_sse.sending import send
+from django_sse.sending import hand_over
 from django_sse.stores import get_store
 
 __all__ = ["Announcements", "announce"]
@@ -21,9 +23,8 @@ logger = logging.getLogger("django.sse")
 
 # Beyond this many the oldest are left to be found in the store.
 _MAX_WAITING = 10_000
-# How many events one message may carry, and how many bytes of data.
-_MAX_JOINED = 100
-_MAX_BYTES = 65_536
+# How many are announced in one go.
+_MAX_AT_ONCE = 100
 # So long the layer rests after a message. What comes meanwhile shares the next: whoever publishes
 # a hundred events in a loop has the processor for that, and a single one goes at once.
 _REST_SECONDS = 0.002
@@ -89,7 +90,7 @@ class Announcements:
 
     def _take(self) -> list[Entry]:
         with self._lock:
-            count = min(len(self._waiting), _MAX_JOINED)
+            count = min(len(self._waiting), _MAX_AT_ONCE)
             return [self._waiting.popleft() for _ in range(count)]
 
 
@@ -100,7 +101,10 @@ def _set(future: "asyncio.Future[None]") -> None:
 
 async def announce(entries: Sequence[Entry]) -> None:
     """Send *entries* to the channel layer now, then trim their groups if it is time."""
-    await send(_joined(entries) if len(entries) > 1 else map(to_message, entries))
+    messages: Iterable[LayerMessage] = map(to_message, entries)
+    _, left = await hand_over(messages if len(entries) == 1 else join_by_group(messages))
+    if left:
+        await _carrying.ask(left)
     store = get_store()
     for entry in entries:
         if store is not None and entry.number % _TRIM_EVERY == 0:
@@ -111,18 +115,9 @@ async def announce(entries: Sequence[Entry]) -> None:
                 logger.warning("A history was not trimmed: %s: %s", type(error).__name__, error)
 
 
-def _joined(entries: Sequence[Entry]) -> Iterator[LayerMessage]:
-    """Yield messages that carry *entries*, each some of one group, in order."""
-    groups: dict[str, list[LayerMessage]] = {}
-    sizes: dict[str, int] = {}
-    for entry in entries:
-        message = to_message(entry)
-        size = len(message["data"])
-        waiting = groups.setdefault(entry.group, [])
-        if waiting and sizes[entry.group] + size > _MAX_BYTES:
-            yield join(waiting)
-            waiting.clear()
-        sizes[entry.group] = size + (sizes[entry.group] if waiting else 0)
-        waiting.append(message)
-    for waiting in groups.values():
-        yield join(waiting)
+async def _carry(requests: Sequence[Request[list[LayerMessage], None]]) -> None:
+    await _carrier.carry([message for request in requests for message in request.item])
+
+
+_carrier = Carrier()
+_carrying: Coalescer[list[LayerMessage], None] = Coalescer(_carry)

@@ -18,7 +18,7 @@ _RETRY_SECONDS = 2.0
 
 class Broadcasts:
     """
-    Joins the group of all streams for a hub, when it has its first stream.
+    Joins the group of all streams for a hub, when it has its first stream or group.
 
     Args:
         link: Returns the hub's way to the channel layer.

@@ -1,7 +1,7 @@
 """An event on its way through a channel layer."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django_sse.conf import get_settings
@@ -16,6 +16,7 @@ __all__ = [
     "LayerMessage",
     "Packed",
     "address",
+    "events_of",
     "join",
     "pack",
     "to_message",
@@ -186,18 +187,36 @@ def to_message(entry: Entry) -> LayerMessage:
     )
 
 
-def join(messages: Sequence[LayerMessage]) -> LayerMessage:
-    """Return one message for *messages*, which are events of the history of one group."""
-    if len(messages) == 1:
-        return messages[0]
-    group, number = messages[0]["group"], messages[0]["number"]
-    return LayerMessage(type=TYPE, group=group, number=number, events=list(messages))
+def join(messages: Sequence[LayerMessage], group: str | None = None) -> LayerMessage:
+    """
+    Return one message for *messages*, which are events of histories, for those who read *group*.
+
+    None is the group that all of them are of.
+    """
+    first = messages[0]
+    if len(messages) == 1 and group is None:
+        return first
+    to = first["group"] if group is None else group
+    return LayerMessage(type=TYPE, group=to, number=first["number"], events=list(messages))
 
 
-def unpack_all(message: dict[str, Any]) -> list[Delivery]:
-    """Return what *message* carries, in order, be it joined or not; raises as unpack() does."""
-    events = message.get("events")
-    return [unpack(message)] if events is None else [unpack(event) for event in events]
+def events_of(message: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the messages that *message* has joined, in order, or itself as the only one."""
+    return message.get("events") or (message,)
+
+
+def unpack_all(message: dict[str, Any], followed: Container[str] | None = None) -> list[Delivery]:
+    """
+    Return what *message* carries, in order, be it joined or not; raises as unpack() does.
+
+    With *followed*, events of the histories of other groups are left out, before they cost more:
+    what many groups get at once comes to every hub, and most of it no stream there reads.
+    """
+    return [
+        unpack(event)
+        for event in events_of(message)
+        if followed is None or event.get("number") is None or event["group"] in followed
+    ]
 
 
 def unpack(message: dict[str, Any]) -> Delivery:

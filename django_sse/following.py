@@ -106,6 +106,10 @@ class Following:
                 if tail.is_touched:  # It may have been behind that place.
                     self.heal(group)
 
+    def __contains__(self, group: object) -> bool:
+        """Tell whether *group* is followed."""
+        return group in self._tails
+
     def stop(self, group: str) -> None:
         """Follow *group* no longer."""
         self._tails.pop(group, None)

@@ -88,7 +88,9 @@ class Hub:
             return None
         if store.is_transactional:
             self._relay_task = self.spawn(relay(store))
-        return Following(store, self.spawn, self._put, lambda groups: self.link.join_again(groups))
+        # Their events may come to each of them, or to all.
+        rejoin = lambda groups: self.link.join_again((*groups, BROADCAST))  # noqa: E731
+        return Following(store, self.spawn, self._put, rejoin)
 
     def positions(self, groups: Iterable[str]) -> Mapping[str, Position]:
         """Return how far those of *groups* that have a history have been handed out."""
@@ -165,6 +167,7 @@ class Hub:
         await self.link.join(new)
         try:
             if self.following is not None:
+                await self._broadcasts.join()  # By it, too, events come.
                 await self.following.start(new)
         except BaseException:
             self.link.leave(new)
@@ -211,7 +214,7 @@ class Hub:
             if (handle := self.handlers.get(message.get("type", ""))) is not None:
                 handle(message)
                 return
-            deliveries = unpack_all(message)
+            deliveries = unpack_all(message, self.following)
         except Exception:
             logger.exception("A message of the channel layer is not an event: %.200r", message)
             return

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from django_sse.conf import get_settings
 from django_sse.groups import layer_group
@@ -11,9 +11,11 @@ from django_sse.layers import describe, get_layer
 from django_sse.metrics import metrics
 from django_sse.shortcut import hand
 
-__all__ = ["report", "send"]
+__all__ = ["hand_over", "report", "send"]
 
 logger = logging.getLogger("django.sse")
+
+_Message = TypeVar("_Message", bound=dict[str, Any])
 
 # A pool of redis-py stops at 100 connections, and each call in flight takes one.
 _CALLS_AT_ONCE = 20
@@ -32,15 +34,10 @@ async def send(messages: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     What fails is logged, and counted: as lost, or for an event of a history, which its readers
     will find there, as an error of the layer.
     """
-    layer, taken, left = get_layer(), [], []
-    for message in messages:
-        if hand(layer, layer_group(message["group"]), message):
-            taken.append(message["group"])
-        else:
-            left.append(message)
+    taken, left = await hand_over(messages)
     if not left:
-        await _give_way()
         return tuple(taken)
+    layer = get_layer()
     try:
         # One bound for all of them: the caller may be a request.
         async with (
@@ -61,12 +58,28 @@ async def send(messages: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-async def _give_way() -> None:
-    """Let others have the loop now and then: nothing else does where a message is handed."""
+async def hand_over(messages: Iterable[_Message]) -> tuple[list[str], list[_Message]]:
+    """
+    Give those of *messages* to their readers that need no layer for that.
+
+    Returns:
+        The groups of these, and the messages that are left.
+    """
     global _handed
-    _handed += 1
-    if _handed % _HANDED_AT_ONCE == 0:
-        await asyncio.sleep(0)
+    layer = get_layer()
+    taken: list[str] = []
+    left: list[_Message] = []
+    for message in messages:
+        if hand(layer, layer_group(message["group"]), message):
+            taken.append(message["group"])
+        else:
+            left.append(message)
+    if not left:
+        # Let others have the loop now and then: nothing else does here.
+        _handed += 1
+        if _handed % _HANDED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return taken, left
 
 
 def _fail(messages: Sequence[dict[str, Any]], error: Exception) -> None:

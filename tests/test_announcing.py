@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_sse import announcing
+from django_sse import announcing, bundling
 from django_sse.announcing import Announcements, announce
 from django_sse.envelope import Delivery, unpack_all
 from django_sse.history import Entry
@@ -29,11 +29,12 @@ class Sent(list[dict[str, Any]]):
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     messages = Sent()
 
-    async def send(given: list[dict[str, Any]]) -> None:
+    async def send(given: list[dict[str, Any]]) -> list[str]:
         await until(lambda: not messages.is_held)
         messages.extend(given)
+        return [message["group"] for message in given]
 
-    monkeypatch.setattr(announcing, "send", send)
+    monkeypatch.setattr(bundling, "send", send)
     return messages
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_sse import ServerSentEvent
-from django_sse.envelope import Delivery, address, join, pack, to_message, unpack
+from django_sse.envelope import Delivery, address, join, pack, to_message, unpack, unpack_all
 from django_sse.exceptions import EventTooLarge, InvalidEvent
 from django_sse.history import Entry
 from django_sse.positions import Position
@@ -235,3 +235,20 @@ async def test_the_in_memory_layer_copies_nothing_of_an_event() -> None:
     for message in (one, join([one, one]), address(pack(ServerSentEvent("x")).message, "g")):
         await layer.group_send("g", message)
         assert await layer.receive(channel) is message
+
+
+def test_events_of_other_groups_are_left_out_unread() -> None:
+    """A message to all hubs is mostly for others; what is malformed there is theirs to tell."""
+    own = {
+        "type": "sse.event",
+        "group": "a",
+        "number": 1,
+        "mark": "m",
+        "previous": "p",
+        "data": "x",
+    }
+    others = [{"group": f"b{number}", "number": 1} for number in range(30)]
+    message = {"type": "sse.event", "group": "", "number": 1, "events": [*others, own]}
+    assert [one.group for one in unpack_all(message, {"a"})] == ["a"]
+    live = {"type": "sse.event", "group": "b", "data": "x"}
+    assert [one.group for one in unpack_all(live, {"a"})] == ["b"]

@@ -19,7 +19,7 @@ from django_sse import (
 )
 from django_sse import hub as hub_module
 from django_sse.framing import frame
-from django_sse.groups import layer_group
+from django_sse.groups import BROADCAST, layer_group
 from django_sse.hub import get_hub
 from django_sse.metrics import metrics
 from django_sse.testing import ReceivedStream, StreamClient
@@ -103,6 +103,30 @@ class TestMemberships:
         assert wanted == dict.fromkeys("abcd", 1)
         await exchange.disconnected()
         assert [link._memberships[group].wanted for group in "abcd"] == [0, 0, 0, 0]
+
+    @pytest.mark.history
+    async def test_subscription_joins_the_group_of_all(self, layer):
+        """Events of many groups at once come by it; nobody need have opened a stream."""
+        async with subscribe("a"):
+            assert layer.called("group_add") == [layer_group("a"), layer_group(BROADCAST)]
+
+    @pytest.mark.history
+    async def test_group_of_all_that_cannot_be_joined_holds_nothing_up(self, layer):
+        """Its server may be away, and that of the group be there."""
+        layer.failures["group_add"] = [None, ConnectionError("refused")]
+        async with subscribe("a"):
+            assert layer.called("group_add") == [layer_group("a"), layer_group(BROADCAST)]
+
+    @pytest.mark.history
+    async def test_group_of_all_is_joined_again_where_events_were_missed(self, layer):
+        """The layer may have forgotten this membership, and not that of the group."""
+        async with subscribe("a"):
+            layer.calls.clear()
+            following = get_hub().following
+            assert following is not None
+            following._on_missed(["a"])
+            await until(lambda: len(layer.called("group_add")) == 2)
+            assert layer.called("group_add") == [layer_group("a"), layer_group(BROADCAST)]
 
     async def test_unsubscribe_while_another_task_joins(self, opened, layer):
         """Leaving a group while another is joined leaves that one alone."""

@@ -15,6 +15,7 @@ LAYERS = [
     {
         "backpressure",
         "calls",
+        "coalescing",
         "conf",
         "contexts",
         "driver",
@@ -47,6 +48,7 @@ LAYERS = [
         "readers",
         "backlog",
         "broadcasts",
+        "bundling",
         "commands",
         "connections",
         "following",

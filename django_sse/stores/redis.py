@@ -1,6 +1,7 @@
 """Histories in Redis, one stream for each group."""
 
 import asyncio
+import copy
 import json
 import zlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -12,14 +13,13 @@ from django_sse.conf import get_settings, is_seconds
 from django_sse.groups import layer_group
 from django_sse.positions import Position
 from django_sse.stores.base import BaseStore, Entry, PartlyAppended, Slice
+from django_sse.stores.redis_appends import Append, Appends
 from django_sse.stores.redis_clients import Clients, check_cluster_hosts, parse_hosts
-from django_sse.stores.redis_scripts import APPEND, POSITIONS, READ, TRIM
+from django_sse.stores.redis_scripts import POSITIONS, READ, TRIM
 
 __all__ = ["RedisStore"]
 
 _HEAD_SECONDS = 86_400
-# How far back an attempt that failed looks for what it may have done.
-_AGAIN = 300
 
 
 class RedisStore(BaseStore):
@@ -27,6 +27,7 @@ class RedisStore(BaseStore):
     The store of any number of processes that share a Redis server, several, or a Redis Cluster.
 
     An event is added to its groups in one round trip, by a script that the server runs as a whole.
+    Events that coroutines add in the same tick of their loop go to a server together.
     With *hosts* of more than one server, each group lives on one of them, chosen by its name. On a
     cluster it is one round trip for each group, all at once from a coroutine.
 
@@ -83,6 +84,8 @@ class RedisStore(BaseStore):
             Clients(hosts, is_cluster=cluster, timeout_seconds=timeout)
             for hosts in ([parsed] if cluster else [[host] for host in parsed])
         ]
+        limits = [self.max_events, self._age_ms, self._head_ms]
+        self._appends = [Appends(clients, limits) for clients in self._clients]
 
     @staticmethod
     def check_hosts(hosts: Any) -> None:
@@ -93,37 +96,48 @@ class RedisStore(BaseStore):
         self, groups: Sequence[str], message: dict[str, Any], *, again: bool = False
     ) -> list[Entry]:
         """See BaseStore.append()."""
-        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-        arguments = self._append_arguments(message, text, again)
+        text = _dump(message)
         found: dict[str, Any] = {}
         away: dict[Hashable, Exception] = {}
-        for clients, part in self._parts(groups):
+        for shard, part in self._parts(groups):
             try:
                 if away and (error := away.get(self.server_of(part[0]))):
                     raise error  # It is not waited for a second time.
-                answer = clients.call(APPEND, self._keys(part), arguments)
-                found |= zip(part, answer, strict=True)
+                append = Append(self._keys(part), message["mark"], text, again)
+                found |= zip(part, self._appends[shard].add(append), strict=True)
             except Exception as failure:
                 away[self.server_of(part[0])] = failure
                 found |= dict.fromkeys(part, failure)
-        return self._entries(groups, message["mark"], text, found)
+        return self._entries(groups, message, found)
 
     async def aappend(
         self, groups: Sequence[str], message: dict[str, Any], *, again: bool = False
     ) -> list[Entry]:
         """See append()."""
-        text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-        arguments = self._append_arguments(message, text, again)
-        found = await self._gather(APPEND, groups, arguments)
-        return self._entries(groups, message["mark"], text, found)
+        text = _dump(message)
+        asked: list[tuple[list[str], asyncio.Future[Any]]] = []
+        for shard, part in self._parts(groups):
+            append = Append(self._keys(part), message["mark"], text, again)
+            place = part[0] if self._is_cluster else None
+            asked.append((part, self._appends[shard].aadd(append, place)))
+        found: dict[str, Any] = {}
+        try:
+            # All come to their end before one that fails is told.
+            for part, answer in asked:
+                try:
+                    found |= zip(part, await answer, strict=True)
+                except Exception as failure:
+                    found |= dict.fromkeys(part, failure)
+        finally:
+            for _, answer in asked:
+                answer.cancel()  # Nothing goes on behind a caller who has given up.
+        return self._entries(groups, message, found)
 
     def _entries(
-        self, groups: Sequence[str], mark: str, text: str, found: Mapping[str, Any]
+        self, groups: Sequence[str], message: dict[str, Any], found: Mapping[str, Any]
     ) -> list[Entry]:
         failed = [group for group in groups if isinstance(found[group], BaseException)]
-        entries = [
-            self._added(group, mark, text, found[group]) for group in groups if group not in failed
-        ]
+        entries = [_added(group, message, found[group]) for group in groups if group not in failed]
         if entries and failed:
             raise PartlyAppended(entries, failed) from found[failed[0]]
         if failed:
@@ -135,10 +149,6 @@ class RedisStore(BaseStore):
         if self._is_cluster:
             return self._clients[0].node_of(self._keys([group])[0])
         return self._shard(group)
-
-    def _append_arguments(self, message: dict[str, Any], text: str, again: bool) -> list[Any]:
-        depth = _AGAIN if again else 0
-        return [message["mark"], text, self.max_events, self._age_ms, self._head_ms, depth]
 
     def read(self, group: str, after: Position, limit: int) -> Slice:
         """See BaseStore.read()."""
@@ -156,17 +166,26 @@ class RedisStore(BaseStore):
         """See BaseStore.positions()."""
         arguments = [-1 if back is None else back, self._age_ms, self._head_ms]
         found: dict[str, Any] = {}
-        for clients, part in self._parts(groups):
-            found |= zip(part, clients.call(POSITIONS, self._keys(part), arguments), strict=True)
+        for shard, part in self._parts(groups):
+            answer = self._clients[shard].call(POSITIONS, self._keys(part), arguments)
+            found |= zip(part, answer, strict=True)
         return {group: _position(*found[group]) for group in groups}
 
     async def apositions(self, groups: Sequence[str], back: int | None = 0) -> dict[str, Position]:
         """See positions()."""
         arguments = [-1 if back is None else back, self._age_ms, self._head_ms]
-        found = await self._gather(POSITIONS, groups, arguments)
-        for answer in found.values():
+        parts = self._parts(groups)
+        calls = [
+            self._clients[shard].acall(POSITIONS, self._keys(part), arguments)
+            for shard, part in parts
+        ]
+        # All come to their end before one that fails is told: nothing goes on behind the caller.
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        found: dict[str, Any] = {}
+        for (_, part), answer in zip(parts, answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
+            found |= zip(part, answer, strict=True)
         return {group: _position(*found[group]) for group in groups}
 
     def trim(self, group: str) -> None:
@@ -179,28 +198,14 @@ class RedisStore(BaseStore):
         clients = self._clients[self._shard(group)]
         await clients.acall(TRIM, self._keys([group])[1:], [self.max_events, self._age_ms])
 
-    async def _gather(
-        self, script: Any, groups: Sequence[str], arguments: Sequence[Any]
-    ) -> dict[str, Any]:
-        """Return the answer for each group, or what was raised instead."""
-        parts = self._parts(groups)
-        calls = [clients.acall(script, self._keys(part), arguments) for clients, part in parts]
-        # All come to their end before one that fails is told: nothing goes on behind the caller.
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-        found: dict[str, Any] = {}
-        for (_, part), answer in zip(parts, answers, strict=True):
-            each = [answer] * len(part) if isinstance(answer, BaseException) else answer
-            found |= zip(part, each, strict=True)
-        return found
-
-    def _parts(self, groups: Iterable[str]) -> list[tuple[Clients, list[str]]]:
-        """Return the calls to make, each with its groups: a script's keys are on one server."""
+    def _parts(self, groups: Iterable[str]) -> list[tuple[int, list[str]]]:
+        """Return the calls to make, each of groups of one server: a script's keys are on one."""
         if self._is_cluster:
-            return [(self._clients[0], [group]) for group in groups]
+            return [(0, [group]) for group in groups]
         parts: dict[int, list[str]] = {}
         for group in groups:
             parts.setdefault(self._shard(group), []).append(group)
-        return [(self._clients[shard], part) for shard, part in parts.items()]
+        return list(parts.items())
 
     def _shard(self, group: str) -> int:
         # Not hash(), which differs from process to process.
@@ -211,11 +216,6 @@ class RedisStore(BaseStore):
         tags = [f"{self._prefix}:{{{layer_group(group)}}}" for group in groups]
         return [f"{tag}:{kind}" for tag in tags for kind in ("head", "log")]
 
-    def _added(self, group: str, mark: str, text: str, answer: Sequence[Any]) -> Entry:
-        number, previous, *there = answer
-        message = json.loads(there[0] if there else text)
-        return Entry(group, int(number), mark, previous.decode(), message)
-
     def _slice(self, group: str, answer: Sequence[Any]) -> Slice:
         number, mark, found = answer
         entries = []
@@ -224,6 +224,16 @@ class RedisStore(BaseStore):
             message = json.loads(text)
             entries.append(Entry(group, place, own_mark.decode(), previous.decode(), message))
         return Slice(entries, _position(number, mark))
+
+
+def _dump(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+
+
+def _added(group: str, message: dict[str, Any], answer: Sequence[str]) -> Entry:
+    number, previous, *there = answer
+    kept = json.loads(there[0]) if there else copy.deepcopy(message)
+    return Entry(group, int(number), message["mark"], previous, kept)
 
 
 def _position(number: int, mark: bytes) -> Position:

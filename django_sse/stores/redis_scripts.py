@@ -75,47 +75,68 @@ local function young(log, number, horizon)
 end
 """
 
-#: Keys: the head and the log of each group. Arguments: mark, message, max_events, the lifetimes of
-#: log and head in ms, and how many entries to search for the mark first.
-#: Returns for each group: number, previous mark, and the message if the entry was there already.
+#: Keys: the head and the log of each group of each event. Arguments: max_events, the lifetimes of
+#: log and head in ms; then for each event how many of the keys are its own, how many entries to
+#: search for its mark first, the mark, and the message. Returns as JSON, which a client reads more
+#: quickly than Redis's own arrays, for each event and group: number, previous mark, and the
+#: message if the entry was there already; false for an event that failed. The errors follow.
 APPEND = _script("""
 local function find(log, mark, last, depth)
   for first = last, math.max(last - depth + 1, 1), -10 do
     local entries = redis.call('XREVRANGE', log, id(first + 1, 0), id(math.max(first - 9, 1), 0))
     for _, entry in ipairs(entries) do
       if entry[2][2] == mark then
-        return {(place(entry)), entry[2][4], entry[2][6]}
+        return {string.format('%.0f', (place(entry))), entry[2][4], entry[2][6]}
       end
     end
   end
 end
 
-local mark, message = ARGV[1], ARGV[2]
-local max_events, log_ms, head_ms, depth = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
-local time = now()
-local added = {}
-for index = 1, #KEYS, 2 do
-  local key, log = KEYS[index], KEYS[index + 1]
+local max_events, log_ms, head_ms, time = ARGV[1], ARGV[2], ARGV[3], now()
+
+local function add(key, log, depth, mark, message)
   local number, previous = head(key)
   local there = depth > 0 and find(log, mark, number, depth)
   if there then
-    table.insert(added, there)
-  else
-    if number == 0 then
-      redis.call('DEL', log)  -- Its head is lost, and its numbers begin anew.
-    end
-    number = number + 1
-    redis.call(
-      'XADD', log, 'MAXLEN', '~', max_events, id(number, time),
-      'mark', mark, 'previous', previous, 'message', message
-    )
-    redis.call('HSET', key, 'number', string.format('%.0f', number), 'mark', mark)
-    redis.call('PEXPIRE', log, log_ms)
-    redis.call('PEXPIRE', key, head_ms)
-    table.insert(added, {number, previous})
+    return there
   end
+  if number == 0 then
+    redis.call('DEL', log)  -- Its head is lost, and its numbers begin anew.
+  end
+  redis.call(
+    'XADD', log, 'MAXLEN', '~', max_events, id(number + 1, time),
+    'mark', mark, 'previous', previous, 'message', message
+  )
+  number = string.format('%.0f', number + 1)
+  redis.call('HSET', key, 'number', number, 'mark', mark)
+  redis.call('PEXPIRE', log, log_ms)
+  redis.call('PEXPIRE', key, head_ms)
+  return {number, previous}
 end
-return added
+
+local function add_to_all(first, last, ...)
+  local added = {}
+  for index = first, last, 2 do
+    table.insert(added, add(KEYS[index], KEYS[index + 1], ...))
+  end
+  return added
+end
+
+local answers, errors, first = {}, {}, 1
+for index = 4, #ARGV, 4 do
+  local count, depth = tonumber(ARGV[index]), tonumber(ARGV[index + 1])
+  -- Those beside it have nothing to do with one that fails.
+  local is_done, answer = pcall(
+    add_to_all, first, first + count - 1, depth, ARGV[index + 2], ARGV[index + 3]
+  )
+  if not is_done then
+    table.insert(errors, type(answer) == 'table' and answer or {err = tostring(answer)})
+    answer = false
+  end
+  table.insert(answers, answer)
+  first = first + count
+end
+return {cjson.encode(answers), unpack(errors)}
 """)
 
 #: Keys: the head and the log. Arguments: the number to go on after, the limit, the greatest age in

@@ -17,7 +17,7 @@ from django_sse import (
     layer_link,
     subscribe,
 )
-from django_sse.groups import layer_group
+from django_sse.groups import BROADCAST, layer_group
 from django_sse.metrics import metrics
 from django_sse.testing import ReceivedStream, StreamClient
 from tests.clients import TIMEOUT
@@ -104,6 +104,9 @@ async def test_streams_of_a_group_share_one_membership(layer: Place, open_own: O
     assert await layer.members("room") == 1
     await publish_and_read(list(exchanges), "room", 1)
 
+
+#: A store for one process, which has nothing to do with the layer.
+HISTORY = {"STORE": {"BACKEND": "django_sse.stores.memory.MemoryStore"}}
 
 NAMES = [
     "room",
@@ -234,6 +237,36 @@ async def test_group_that_is_joined_and_left_without_pause(layer: Place, no_ling
             visitors.create_task(visit(visitor))
     await layer.until_members("room", 0)
     await layer.until_members("hall", 0)
+
+
+async def test_events_of_very_many_groups_at_once(layer: Place, settings: Any) -> None:
+    """Each reaches the readers of its group, in order, however few messages carry them."""
+    settings.DJANGO_SSE = HISTORY
+    names = [f"own.{number}" for number in range(150)]
+
+    async def read_three(name: str, opened: asyncio.Barrier) -> list[Any]:
+        async with subscribe(name) as events:
+            await opened.wait()
+            return [(await anext(events)).data for _ in range(3)]
+
+    opened = asyncio.Barrier(len(names) + 1)
+    async with asyncio.timeout(TIMEOUT):
+        readers = [asyncio.ensure_future(read_three(name, opened)) for name in names]
+        await opened.wait()
+        for number in range(3):
+            await asyncio.gather(*(apublish(name, [name, number]) for name in names))
+        for name, reader in zip(names, readers, strict=True):
+            assert await reader == [[name, 0], [name, 1], [name, 2]]
+
+
+async def test_subscription_alone_gets_what_comes_to_all(layer: Place, settings: Any) -> None:
+    """No stream is open: the hub is a member of the group of all hubs, too."""
+    settings.DJANGO_SSE = HISTORY
+    async with asyncio.timeout(TIMEOUT), subscribe("own.7") as events:
+        await asyncio.gather(*(apublish(f"own.{number}", number) for number in range(100)))
+        assert (await anext(events)).data == 7
+        assert await layer.members(BROADCAST) == 1
+    assert metrics.events_healed == 0
 
 
 async def test_broadcast_reaches_every_stream_once(layer: Place, open_stream: OpenStream) -> None:

@@ -15,6 +15,8 @@ from tests.settings import channel_layer
 pytestmark = [pytest.mark.servers, pytest.mark.redis, pytest.mark.history, pytest.mark.slow]
 
 EVENTS = 60
+# The commands of the script that adds an event.
+OF_SCRIPT = 5
 
 
 class Work(NamedTuple):
@@ -86,6 +88,20 @@ class Site:
             await asyncio.gather(*(reader.has(self._number) for reader in self._readers))
         return Work.of(self._node).since(before)
 
+    async def open_own(self, count: int, *, worker: int) -> None:
+        """Open so many streams at one of the workers, each of a group of its own."""
+        for number in range(count):
+            reader = Reader(f"/joined/own-{number}/?group=own.{number}")
+            self._readers.append(await reader.connect(self._workers[worker]))
+
+    async def work_at_once(self, groups: int) -> Work:
+        """Publish events to so many groups at the same time; return what Redis did."""
+        self._number += 1
+        before = Work.of(self._node)
+        await self._workers[0].get(f"/publish-at-once/?groups={groups}&number={self._number}")
+        await asyncio.gather(*(reader.has(self._number) for reader in self._readers))
+        return Work.of(self._node).since(before)
+
     async def leave(self) -> None:
         await asyncio.gather(*(reader.leave() for reader in self._readers))
 
@@ -108,3 +124,12 @@ async def test_event_costs_redis_the_same_for_ten_streams_and_for_two_hundred(si
 
     two_groups = await site.work("news", "other")
     assert two_groups.commands - two_workers.commands > 3 * EVENTS
+
+
+async def test_events_of_many_groups_at_once_share_what_they_cost(site: Site) -> None:
+    """They are added by one script, and one message tells the workers of all of them."""
+    await site.open_own(30, worker=1)
+    await site.work_at_once(100)  # Redis has the script, and the workers their connections.
+    works = [await site.work_at_once(100) for _ in range(5)]
+    # One command more for each event would be 100 more; the workers look every two seconds.
+    assert min(work.commands for work in works) < 100 * OF_SCRIPT + 60

@@ -1,6 +1,7 @@
 """The Redis store: its keys, its round trips, its connections, and a server that misbehaves."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_sse import processes
 from django_sse.positions import START, new_mark
-from django_sse.stores.base import PartlyAppended
+from django_sse.stores.base import BaseStore, PartlyAppended
 from django_sse.stores.redis import RedisStore
 from tests.redis_nodes import Cluster, slot_of
 from tests.services import free_port
@@ -206,14 +207,14 @@ def test_connections_are_bounded_and_end_with_their_loop(store: RedisStore, own:
     """More calls than connections wait for their turn; a loop that ends leaves none."""
 
     async def work() -> int:
-        await asyncio.gather(*(store.aappend(["room"], message()) for _ in range(400)))
+        await asyncio.gather(*(store.aread("room", START, 1) for _ in range(400)))
         return len(own.client_list())
 
     before = len(own.client_list())
-    assert asyncio.run(work()) - before <= 50
+    assert 1 < asyncio.run(work()) - before <= 50
     [clients] = store._clients
     assert clients._of_loops == {}
-    assert store.positions(["room"])["room"].number == 400
+    store.positions(["room"])
     # But for that of the sync call before this line.
     assert len(own.client_list()) <= before + 1
 
@@ -260,6 +261,146 @@ def test_parents_connections_stay_with_the_parent(
     assert clients._of_processes[pid + 1][0] is not parents[0]
 
 
+async def append_at_once(
+    store: BaseStore, *appends: tuple[list[str], dict[str, Any]], **kwargs: Any
+) -> list[Any]:
+    """Return what the calls return or raise, which are made in one tick."""
+    calls = (store.aappend(groups, sent, **kwargs) for groups, sent in appends)
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+def test_appends_of_one_tick_share_a_call(store: RedisStore, own: Any) -> None:
+    """Each event has its own groups, message and entries; the call is bounded."""
+    store.append(["a"], message())  # The server has the script.
+    calls(own)
+    appends = [([f"a{number}", f"b{number}"], message(str(number))) for number in range(50)]
+    found = asyncio.run(append_at_once(store, *appends))
+    assert calls(own) == {"evalsha": 1}
+    for (groups, sent), entries in zip(appends, found, strict=True):
+        assert [(entry.group, entry.number, entry.message) for entry in entries] == [
+            (group, 1, sent) for group in groups
+        ]
+        for group, entry in zip(groups, entries, strict=True):
+            assert store.read(group, START, 10).entries == [entry]
+
+    calls(own)
+    asyncio.run(append_at_once(store, *((["c"], message()) for _ in range(1000))))
+    assert calls(own) == {"evalsha": 10}
+    asyncio.run(append_at_once(store, *((["c"], message("x" * 30_000)) for _ in range(10))))
+    assert calls(own) == {"evalsha": 5}
+    asyncio.run(append_at_once(store, *(([f"d{n}" for n in range(60)], message()),) * 3))
+    assert calls(own) == {"evalsha": 3}
+
+
+def test_appends_of_one_tick_keep_their_order(store: RedisStore) -> None:
+    """Also where they need several calls."""
+    found = asyncio.run(append_at_once(store, *((["a"], message(str(n))) for n in range(250))))
+    assert [entries[0].number for entries in found] == list(range(1, 251))
+    assert [entries[0].message["data"] for entries in found] == [str(n) for n in range(250)]
+    read = store.read("a", START, 1000).entries
+    assert read == [entry for [entry] in found]
+
+
+def test_append_that_fails_takes_no_other_along(store: RedisStore, own: Any) -> None:
+    """Those that share its call are added, before and behind it; it raises what it always did."""
+    [head, _] = store._keys(["bad"])
+    own.set(head, "no hash")
+    with pytest.raises(redis_py.ResponseError, match=r"^WRONGTYPE") as alone:
+        store.append(["bad"], message())
+    appends = [([name], message()) for name in ("a", "bad", "b", "bad", "c")]
+    found = asyncio.run(append_at_once(store, *appends))
+    for index in (1, 3):
+        assert type(found[index]) is alone.type
+        assert str(found[index]) == str(alone.value)
+    assert [found[index][0].number for index in (0, 2, 4)] == [1, 1, 1]
+
+
+def test_attempts_again_share_a_call_with_others(store: RedisStore, own: Any) -> None:
+    """What is there already is found; its neighbours are added."""
+    sent = message("é\n\u2028/\\")
+    [first] = store.append(["a"], sent)
+    store.append(["a"], message())
+    calls(own)
+
+    async def append_all() -> list[Any]:
+        return [
+            *await asyncio.gather(
+                store.aappend(["a"], message()),
+                store.aappend(["a", "b"], sent, again=True),
+                store.aappend(["b"], message()),
+            )
+        ]
+
+    [third], [found, added], [second] = asyncio.run(append_all())
+    assert calls(own) == {"evalsha": 1}
+    assert found == first
+    assert (third.number, added.number, second.number) == (3, 1, 2)
+
+
+def test_append_that_is_cancelled_takes_no_other_along(store: RedisStore, own: Any) -> None:
+    """Before the call it is not made; during it, its neighbours get their answers."""
+
+    async def work() -> None:
+        early, late, kept = (
+            asyncio.ensure_future(store.aappend([name], message())) for name in "abc"
+        )
+        await asyncio.sleep(0)
+        early.cancel()
+        await asyncio.wait({early})
+        late.cancel()
+        assert (await kept)[0].number == 1
+        assert early.cancelled()
+        assert late.cancelled()
+
+    asyncio.run(work())
+    assert store.positions(["a"])["a"] == START
+
+
+def test_appends_of_loops_of_a_fork_are_apart(store: RedisStore) -> None:
+    """A child that is forked while a call is under way makes its own."""
+
+    async def work() -> int:
+        appends = [asyncio.ensure_future(store.aappend(["a"], message())) for _ in range(5)]
+        while not store._appends[0]._coalescer._begun:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                asyncio.events._set_running_loop(None)
+                asyncio.run(store.aappend(["child"], message()))
+                code = 0
+            finally:
+                os._exit(code)
+        await asyncio.gather(*appends)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    assert asyncio.run(work()) == 0
+    positions = store.positions(["a", "child"])
+    assert [positions[name].number for name in ("a", "child")] == [5, 1]
+
+
+def test_server_that_is_away_fails_its_own_part_of_what_is_appended_at_once(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Of several servers: whole events fail, or parts, or nothing, as each event's groups are."""
+    options = store_options("redis-hosts", request)
+    options["hosts"] = [*options["hosts"][:2], f"redis://127.0.0.1:{free_port()}"]
+    store = RedisStore(**options)
+    by_shard = {store._shard(f"g{number}"): f"g{number}" for number in range(20)}
+    first, second, away = (by_shard[shard] for shard in range(3))
+    appends = [[first], [away], [first, away], [second, first], [second], [away, second]]
+    found = asyncio.run(append_at_once(store, *((groups, message()) for groups in appends)))
+    assert [entry.number for entry in found[0]] == [1]
+    assert isinstance(found[1], redis_py.ConnectionError)
+    assert isinstance(found[2], PartlyAppended)
+    assert ([entry.number for entry in found[2].entries], found[2].groups) == ([2], [away])
+    assert [entry.number for entry in found[3]] == [1, 3]
+    assert [entry.number for entry in found[4]] == [2]
+    assert isinstance(found[5], PartlyAppended)
+    assert ([entry.number for entry in found[5].entries], found[5].groups) == ([3], [away])
+
+
 def test_groups_are_spread_over_the_hosts(request: pytest.FixtureRequest) -> None:
     """The same way in every process."""
     store = RedisStore(**store_options("redis-hosts", request))
@@ -278,6 +419,8 @@ def test_cluster_answers_for_each_group_by_itself(request: pytest.FixtureRequest
     assert [entry.number for entry in store.append(groups, message())] == [1] * 40
     entries = asyncio.run(store.aappend(groups, message()))
     assert [(entry.group, entry.number) for entry in entries] == [(name, 2) for name in groups]
+    found = asyncio.run(append_at_once(store, *(([name], message()) for name in groups * 3)))
+    assert [entries[0].number for entries in found] == [3] * 40 + [4] * 40 + [5] * 40
 
 
 def test_cluster_takes_several_nodes(
