@@ -1,5 +1,6 @@
 """Streams that are in the same groups, and so get the same bytes."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
@@ -107,7 +108,10 @@ def deliver(batch: Batch, members: Iterable[Member]) -> None:
     for member in tuple(members):
         try:
             member.take(batch)
-        except Exception:  # The others must not lose their events with it.
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # The others must not lose their events with it.
             logger.exception("Events could not be handed to %r.", member)
 
 

@@ -166,6 +166,7 @@ class Hub:
         try:
             if self.following is not None:
                 await self.following.start(new)
+            await self.gathering.finished()
         except BaseException:
             self.link.leave(new)
             raise
