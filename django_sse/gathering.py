@@ -103,7 +103,9 @@ class Gathering:
             try:
                 audience.flush(self.now)
             except Exception:  # The others must not lose their events with it.
-                logger.exception("Events of %r could not be handed out.", sorted(audience.groups))
+                logger.exception(
+                    "Events could not be handed to those in %r.", sorted(audience.groups)
+                )
 
     async def finished(self) -> None:
         """
