@@ -1,5 +1,7 @@
 """Streams that are in the same groups, and so get the same bytes."""
 
+import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
@@ -33,7 +35,7 @@ class Member(Protocol):
 
 class Audience:
     """
-    The members that are in exactly these groups.
+    Members that are in exactly these groups, and pass over the same events of them.
 
     Attributes:
         members: All of them.
@@ -41,9 +43,10 @@ class Audience:
             others are on their way there.
         readers: Those of the live ones that have no more to do with an event than to write it.
         place: How far its events have been handed out.
+        is_apart: Whether it is only for those who pass over what others do not, or reversely.
     """
 
-    __slots__ = ("_due", "groups", "live", "members", "place", "readers")
+    __slots__ = ("_due", "groups", "is_apart", "live", "members", "place", "readers")
 
     def __init__(self, groups: frozenset[str], place: Place | None = None) -> None:
         self.groups = groups
@@ -51,6 +54,7 @@ class Audience:
         self.live: dict[Member, None] = {}  # In the order in which they became so.
         self.readers = Readers()
         self.place = place or Place({})
+        self.is_apart = False
         self._due: list[Run] = []
 
     def put(self, run: Run) -> bool:
@@ -107,7 +111,8 @@ def deliver(batch: Batch, members: Iterable[Member]) -> None:
     for member in tuple(members):
         try:
             member.take(batch)
-        except Exception:  # The others must not lose their events with it.
+        # The others must not lose their events with it.
+        except (Exception, asyncio.CancelledError):
             logger.exception("Events could not be handed to %r.", member)
 
 
@@ -124,7 +129,7 @@ class Audiences:
 
     def __init__(self, positions: Callable[[Iterable[str]], Mapping[str, Position]]) -> None:
         self._positions = positions  # Returns how far the hub has come in some groups.
-        self._by_groups: dict[frozenset[str], Audience] = {}
+        self._by_groups: dict[frozenset[str], list[Audience]] = {}
         self._by_group: dict[str, set[Audience]] = {}
 
     def of(self, group: str) -> Iterable[Audience]:
@@ -132,11 +137,12 @@ class Audiences:
         return self._by_group.get(group, ())
 
     def at(self, groups: frozenset[str]) -> Audience | None:
-        """Return the one of exactly these *groups*, if there is one."""
-        return self._by_groups.get(groups)
+        """Return that of exactly these *groups*, but for those apart, if there is one."""
+        audiences = self._by_groups.get(groups, ())
+        return next((audience for audience in audiences if not audience.is_apart), None)
 
     def __iter__(self) -> Iterator[Audience]:
-        return iter(self._by_groups.values())
+        return itertools.chain.from_iterable(self._by_groups.values())
 
     def sizes(self) -> dict[str, int]:
         """Return how many members each group has."""
@@ -148,32 +154,71 @@ class Audiences:
     def place(self, member: Member, groups: frozenset[str]) -> None:
         """Put *member* before the events of *groups*, and of these only; live, if it was."""
         old = member.audience
+        self._rejoin(groups)
+        if not groups:
+            self._move(member, None)
+        elif old is None:
+            self._move(member, self.at(groups) or self._make(groups))
+        else:
+            self._move(member, self._at(groups, old.place, groups & old.groups))
+
+    def settle(self, member: Member, place: Place) -> None:
+        """Make *member* live: it has come to *place*, and so to the positions of its audience."""
+        assert member.audience is not None
+        groups = member.audience.groups
+        self._move(member, self._at(groups, member.audience.place.knowing(place), groups))
+        member.audience.admit(member)
+
+    def _at(self, groups: frozenset[str], place: Place, common: frozenset[str]) -> Audience:
+        """Return the audience of *groups* for who comes from *place*, and was in *common*."""
+        for audience in self._by_groups.get(groups, ()):
+            if audience.place.passes_over_as(place, common):
+                return audience
+        # Those who are there have an event from a group that this one was not in, or reversely.
+        audience = self._make(groups)
+        audience.is_apart = self.at(groups) is not audience or not place.passes_over_as(
+            audience.place, common
+        )
+        audience.place.merge(place, common)
+        return audience
+
+    def _make(self, groups: frozenset[str]) -> Audience:
+        audience = Audience(groups, Place(self._positions(groups)))
+        self._by_groups.setdefault(groups, []).append(audience)
+        for group in groups:
+            self._by_group.setdefault(group, set()).add(audience)
+        return audience
+
+    def _rejoin(self, groups: frozenset[str]) -> None:
+        """Put those of *groups* that differ no more from the others back to these."""
+        if (usual := self.at(groups)) is None:
+            return
+        for audience in tuple(self._by_groups[groups]):
+            if audience.is_apart and audience.place.passes_over_as(usual.place, groups):
+                for member in tuple(audience.members):
+                    self._move(member, usual)
+
+    def _move(self, member: Member, new: Audience | None) -> None:
+        old = member.audience
         is_live = old is None or member in old.live
+        if old is new:
+            return
         if old is not None:
             old.withdraw(member)
             old.members.discard(member)
             if not old.members:
                 self._forget(old)
-        new = self._at(groups) if groups else None
         member.audience = new
         if new is not None:
             new.members.add(member)
             if is_live:
                 new.admit(member)
-                if old is not None:
-                    new.place.merge(old.place, groups & old.groups)
-
-    def _at(self, groups: frozenset[str]) -> Audience:
-        audience = self._by_groups.get(groups)
-        if audience is None:
-            audience = Audience(groups, Place(self._positions(groups)))
-            self._by_groups[groups] = audience
-            for group in groups:
-                self._by_group.setdefault(group, set()).add(audience)
-        return audience
 
     def _forget(self, audience: Audience) -> None:
-        del self._by_groups[audience.groups]
+        alike = self._by_groups[audience.groups]
+        alike.remove(audience)
+        if not alike:
+            del self._by_groups[audience.groups]
         for group in audience.groups:
             audiences = self._by_group[group]
             audiences.discard(audience)

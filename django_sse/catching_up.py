@@ -76,8 +76,7 @@ class CatchUp:
                 if position != live.get(group)
             }
             if not lagging:
-                audience.place.merge(self.place, self._watched)
-                audience.admit(self._member)
+                self._hub.audiences.settle(self._member, self.place)
                 return None
             pieces = {group: await self._read(group, after) for group, after in lagging.items()}
             # No wait from here on: who gives up reading, or a store that fails, loses nothing.

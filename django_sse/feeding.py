@@ -213,6 +213,7 @@ class Fed(Lifecycle):
     async def unsubscribe(self, *groups: str) -> None:
         """Send no more events of *groups*; those the stream is not in are ignored."""
         names = check_groups(groups)
+        await self._hub.gathering.finished()
         self._hub.leave(self, names)
         self._forget_where(names)
         if self._catch_up is not None:

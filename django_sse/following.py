@@ -121,7 +121,7 @@ class Following:
                 task.cancel()
 
     def positions(self, groups: Iterable[str]) -> dict[str, Position]:
-        """Return how far *groups*, which are followed, have been handed out."""
+        """Return how far *groups*, which are followed, have come; to be handed out soon."""
         found = {}
         for group in groups:
             tail = self._tails.get(group)

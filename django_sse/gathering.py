@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import logging
 
 from django_sse.audiences import Audience, Audiences
 from django_sse.driver import Driver
@@ -9,6 +10,8 @@ from django_sse.envelope import Delivery
 from django_sse.runs import Run
 
 __all__ = ["Gathering"]
+
+logger = logging.getLogger("django.sse")
 
 # A coroutine that publishes in a loop brings an event every third or fourth tick, as Channels'
 # group_send() takes some: wait a little longer than that for the next, and never long.
@@ -41,6 +44,7 @@ class Gathering:
         self._runs: list[Run] = []
         self._bytes = 0
         self._dirty: collections.deque[Audience] = collections.deque()
+        self._is_handing_out = False
         self._spent_seconds = 0.0  # On handing out what came last.
         self._flush_by: float | None = None
         self._quiet_ticks = 0
@@ -51,7 +55,7 @@ class Gathering:
             self._runs.append(Run(delivery))
         self._bytes += len(delivery.frame)
         self._quiet_ticks = 0
-        if self._bytes >= _MAX_BYTES:
+        if self._bytes >= _MAX_BYTES and not self._is_handing_out:
             self.flush()
         elif self._flush_by is None:
             seconds = min(max(self._spent_seconds, _MIN_SECONDS), _MAX_SECONDS)
@@ -70,7 +74,15 @@ class Gathering:
             self.flush()
 
     def flush(self) -> None:
-        """Hand out what has come."""
+        """
+        Hand out what has come.
+
+        Inside of that, as where a member ends in its turn, nothing is done: each of those who
+        end would have what is left handed out one level deeper, and what has come since would
+        overtake what others wait for.
+        """
+        if self._is_handing_out:
+            return
         runs, self._runs, self._bytes = self._runs, [], 0
         for run in runs:
             for audience in self._audiences.of(run.group):
@@ -78,10 +90,29 @@ class Gathering:
                     self._dirty.append(audience)
         self.now = self._loop.time()
         if self._dirty:
-            self._driver.run(self._hand_out)
+            self._is_handing_out = True
+            try:
+                self._driver.run(self._hand_out)
+            finally:
+                self._is_handing_out = False
             self._spent_seconds = self._loop.time() - self.now
 
     def _hand_out(self) -> None:
-        # One that is flushed may have others flushed: each is taken out before its turn.
         while self._dirty:
-            self._dirty.popleft().flush(self.now)
+            audience = self._dirty.popleft()
+            try:
+                audience.flush(self.now)
+            except Exception:  # The others must not lose their events with it.
+                logger.exception(
+                    "Events could not be handed to those in %r.", sorted(audience.groups)
+                )
+
+    async def finished(self) -> None:
+        """
+        Wait if events are being handed out.
+
+        A task that begins inside of that, as an eager one does, must not move a member from an
+        audience that has had its turn to one that has not.
+        """
+        if self._is_handing_out:
+            await asyncio.sleep(0)

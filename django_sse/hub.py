@@ -48,9 +48,9 @@ class Hub:
     """
     Holds the open streams of one event loop, and hands them what the channel layer brings.
 
-    Members with the same groups form an audience. An event of a group is encoded once and put
-    before each of the group's audiences; when no more follows for a few ticks of the loop, every
-    audience joins what it has got and each of its streams makes one write of it.
+    Members with the same groups form an audience. An event of a group is encoded once; when no
+    more follows for a few ticks of the loop, all that has come is put before the audiences of its
+    groups, every audience joins it, and each of its streams makes one write of it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -93,7 +93,7 @@ class Hub:
         return Following(store, self.spawn, self._put, rejoin)
 
     def positions(self, groups: Iterable[str]) -> Mapping[str, Position]:
-        """Return how far those of *groups* that have a history have been handed out."""
+        """Return how far those of *groups* that have a history have come."""
         return self.following.positions(groups) if self.following is not None else {}
 
     def admit(self, stream: HubStream) -> None:
@@ -169,6 +169,7 @@ class Hub:
             if self.following is not None:
                 await self._broadcasts.join()  # By it, too, events come.
                 await self.following.start(new)
+            await self.gathering.finished()
         except BaseException:
             self.link.leave(new)
             raise

@@ -11,8 +11,6 @@ __all__ = ["Place"]
 # Of events that are known from one group and still to come in another. One whose publisher died
 # between the two stays: it must not stay for ever. The id has room for so many.
 _MAX_AHEAD = 500
-# Of those that one reader brings to others, whose ids they make longer: a client may tell any.
-_MAX_MERGED = 64
 
 
 class Place:
@@ -49,17 +47,27 @@ class Place:
     def moved(self, positions: Mapping[str, Position]) -> "Place":
         """Return the place of a reader of the groups of *positions*, who was here before."""
         here = {group: self.positions.get(group, new) for group, new in positions.items()}
-        ahead = {mark: groups.intersection(here) for mark, groups in self._ahead.items()}
-        return Place(here, {mark: groups for mark, groups in ahead.items() if groups})
+        return Place(here, _within(self._ahead, here))
+
+    def knowing(self, other: "Place") -> "Place":
+        """Return the same place of a reader who passes over what *other* does, of histories."""
+        place = self.copy()
+        place._ahead, place._id_line = other._ahead.copy(), None
+        return place
 
     def merge(self, other: "Place", groups: Collection[str]) -> None:
-        """Also pass over in *groups* what *other* does: a reader has come from there."""
-        for mark, passed in other._ahead.items():
-            if len(self._ahead) >= _MAX_MERGED:
-                break
-            if passed := passed.intersection(groups):
-                self._ahead[mark] = passed | self._ahead.get(mark, frozenset())
+        """Also pass over in *groups* what *other* does: the reader has come from there."""
+        for known, added in ((self._ahead, other._ahead), (self._loose, other._loose)):
+            for mark, passed in _within(added, groups).items():
+                known[mark] = passed | known.get(mark, frozenset())
                 self._id_line = None
+
+    def passes_over_as(self, other: "Place", groups: Collection[str]) -> bool:
+        """Tell whether what is passed over in *groups* is the same here and at *other*."""
+        return all(
+            known == others or _within(known, groups) == _within(others, groups)
+            for known, others in ((self._ahead, other._ahead), (self._loose, other._loose))
+        )
 
     def is_ahead(self, delivery: Delivery) -> bool:
         """Tell whether *delivery* is known already, from another of its groups."""
@@ -82,7 +90,7 @@ class Place:
         known = self._loose if delivery.number is None else self._ahead
         rest = known.pop(delivery.mark, None)
         is_new = rest is None or delivery.group not in rest
-        if rest is None:
+        if rest is None or is_new:
             rest = frozenset(groups)
         if rest := rest.intersection(delivery.groups) - {delivery.group}:
             known[delivery.mark] = rest
@@ -116,3 +124,11 @@ class Place:
             id = join(self._records, self._ahead)
             self._id_line = b"id: %b\n" % id if self.positions else b""
         return self._id_line
+
+
+def _within(
+    known: Mapping[str, frozenset[str]], groups: Collection[str]
+) -> dict[str, frozenset[str]]:
+    """Return of *known*, the groups to pass an event over in, what concerns *groups*."""
+    found = {mark: among.intersection(groups) for mark, among in known.items()}
+    return {mark: among for mark, among in found.items() if among}

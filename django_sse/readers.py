@@ -1,6 +1,7 @@
 """The streams of an audience whose clients read: an event costs each of them one send."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from django_sse.types import Send
 
 __all__ = ["Reader", "Readers"]
+
+logger = logging.getLogger("django.sse")
 
 
 class Reader(Protocol):
@@ -70,6 +73,7 @@ class Readers:
         self.id_line = batch.id_line or self.id_line
         message = {"type": "http.response.body", "body": body, "more_body": True}
         is_changed = False
+        failed: list[tuple[Reader, BaseException]] = []
         for reader, send in zip(tuple(sends), tuple(sends.values()), strict=True):
             if is_changed and reader not in sends:
                 continue
@@ -85,7 +89,13 @@ class Readers:
             except StopIteration:
                 continue
             except (Exception, asyncio.CancelledError) as error:
-                reader.on_send_error(error)
+                failed.append((reader, error))
             else:
                 reader.on_wait(steps, waits_for, len(body))
             is_changed = True
+        # At last: their ends may have code of the project run, which is to find all written.
+        for reader, failure in failed:
+            try:
+                reader.on_send_error(failure)
+            except Exception:
+                logger.exception("%r could not be ended.", reader)

@@ -1,4 +1,4 @@
-"""The end of a group's history, as far as one hub has handed it out."""
+"""The end of a group's history, as far as it has come to one hub."""
 
 import collections
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ class Tail:
 
     Attributes:
         group: The group's name.
-        position: How far the group's events have been handed out; None until that is known.
+        position: How far the group's events have come in order, to be handed out soon; None until
+            that is known.
         is_touched: Whether something has come since the store was last asked for the head.
         is_broken: Whether something came that belongs to another history than the one known.
         mean_bytes: What an event takes, roughly: a running mean.

@@ -58,6 +58,7 @@ class Tap:
         """
         assert self._hub is not None
         wanted = check_names(groups)
+        await self._hub.gathering.finished()
         before = groups_of(self)
         if gone := before.difference(wanted):
             self._hub.leave(self, gone)

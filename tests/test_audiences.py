@@ -272,3 +272,82 @@ class TestAudiences:
         audiences.place(reader, frozenset({"g", "h", "i"}))
         hand_out(reader.audience, unpack({"group": "h", **fields}))
         assert reader.data == [["x"]]
+
+
+KEPT = {"number": 6, "mark": "00000006", "previous": "00000005"}
+
+
+@pytest.mark.parametrize("fields", [KEPT, {"mark": "00000006"}], ids=["kept", "loose"])
+class TestBetweenTheCopiesOfAnEvent:
+    """An event of two groups has come in the one, and is still to come in the other."""
+
+    @pytest.fixture
+    def audiences(self) -> Audiences:
+        """Those of a hub that has come to the fifth event of each group."""
+        return Audiences(lambda groups: dict.fromkeys(groups, Position(5, "00000005")))
+
+    def come(self, audiences: Audiences, group: str, fields: dict[str, object]) -> None:
+        copy = unpack({"group": group, "data": "x", "groups": ["g", "h"], **fields})
+        for audience in tuple(audiences.of(group)):
+            hand_out(audience, copy)
+
+    def test_who_has_it_does_not_keep_it_from_others(
+        self, audiences: Audiences, fields: dict[str, object]
+    ) -> None:
+        """Those to whom one goes have not seen it."""
+        one, other = Reader(), Reader()
+        audiences.place(one, GROUPS)
+        audiences.place(other, frozenset({"h"}))
+        self.come(audiences, "g", fields)
+        audiences.place(one, frozenset({"h"}))
+        self.come(audiences, "h", fields)
+        assert one.data == other.data == [["x"]]
+
+    def test_who_has_it_not_goes_to_those_who_have(
+        self, audiences: Audiences, fields: dict[str, object]
+    ) -> None:
+        """What they pass over is new to one who was in the second group all the time."""
+        one, other = Reader(), Reader()
+        audiences.place(one, GROUPS)
+        audiences.place(other, frozenset({"h"}))
+        self.come(audiences, "g", fields)
+        audiences.place(other, GROUPS)
+        self.come(audiences, "h", fields)
+        assert one.data == other.data == [["x"]]
+
+    def test_who_goes_on_is_told_apart_no_longer_than_need_be(
+        self, audiences: Audiences, fields: dict[str, object]
+    ) -> None:
+        """When all have it they are one audience again, as soon as somebody comes."""
+        members = [Reader() for _ in range(3)]
+        only_h = frozenset({"h"})
+        audiences.place(members[0], GROUPS)
+        audiences.place(members[1], only_h)
+        self.come(audiences, "g", fields)
+        audiences.place(members[0], only_h)
+        assert members[0].audience is not members[1].audience
+        self.come(audiences, "h", fields)
+        audiences.place(members[2], only_h)
+        assert [len(audience.live) for audience in audiences] == [3]
+        assert members[0].audience is members[1].audience is audiences.at(only_h)
+
+    def test_what_is_told_to_be_known_is_nobody_elses(
+        self, audiences: Audiences, fields: dict[str, object]
+    ) -> None:
+        """An id is the client's to write: the ids of others are not to grow by it."""
+        one, other = Reader(), Reader()
+        audiences.place(one, GROUPS)
+        assert one.audience is not None
+        marks = [f"{number:08}" for number in range(300)]
+        place = Place(one.audience.place.positions, dict.fromkeys(marks, GROUPS))
+        one.audience.withdraw(one)
+        audiences.settle(one, place)
+        audiences.place(other, GROUPS)
+        assert other.audience is not None
+        assert one.audience.place.id == place.id
+        assert other.audience is audiences.at(GROUPS)
+        assert other.audience is not one.audience
+        assert len(other.audience.place.id) < 100
+        self.come(audiences, "g", fields)
+        self.come(audiences, "h", fields)
+        assert other.data == [["x"]]

@@ -134,7 +134,7 @@ def test_moved_keeps_what_the_reader_knows() -> None:
 
 
 def test_merge_takes_over_what_is_known() -> None:
-    """The copy that is still to come is passed over for all who are here now."""
+    """The copy that is still to come is passed over here, too."""
     place, other = of_start(), of_start()
     both = histories([frozenset({"a", "b"})])
     other.take(both["a"][0], GROUPS)
@@ -163,14 +163,13 @@ def test_event_is_passed_over_only_where_it_is_known() -> None:
     assert not place.take(both["b"][0], GROUPS)
 
 
-def test_merge_is_bounded() -> None:
-    """An id is the client's to write: it must not make those of all others long."""
-    place = of_start()
-    for client in range(50):
-        marks = [f"{client:04}{number:04}" for number in range(300)]
-        other = Place(of_start().positions, dict.fromkeys(marks, frozenset(GROUPS)))
-        place.merge(other, GROUPS)
-    assert len(place.id) < 1000
+def test_event_that_is_new_after_all_is_passed_over_in_all_other_groups() -> None:
+    """Not only in those that it was to be passed over in before."""
+    of = histories([frozenset({"a", "b", "c"})])
+    [first], [second], [third] = of["a"], of["b"], of["c"]
+    place = Place(of_start().positions, {first.mark: frozenset("a")})
+    assert [place.take(copy, GROUPS) for copy in (second, third, first)] == [True, False, False]
+    assert place._ahead == {}
 
 
 def test_what_is_ahead_is_bounded() -> None:
