@@ -88,7 +88,6 @@ class Hub:
             return None
         if store.is_transactional:
             self._relay_task = self.spawn(relay(store))
-        # Their events may come to each of them, or to all.
         rejoin = lambda groups: self.link.join_again((*groups, BROADCAST))  # noqa: E731
         return Following(store, self.spawn, self._put, rejoin)
 
