@@ -103,9 +103,7 @@ class Gathering:
             try:
                 audience.flush(self.now)
             except Exception:  # The others must not lose their events with it.
-                logger.exception(
-                    "Events could not be handed to those in %r.", sorted(audience.groups)
-                )
+                logger.exception("Events could not be handed to %r.", sorted(audience.groups))
 
     async def finished(self) -> None:
         """
