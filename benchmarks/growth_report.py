@@ -162,7 +162,7 @@ def _label(panel: Any, below: str, beside: str) -> None:
     panel.set_xlabel(below)
     panel.set_ylabel(beside)
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(axis="y", color="#e3e7eb")
     panel.set_axisbelow(True)
