@@ -25,6 +25,8 @@ PROGRAM = "pushpin"
 _LIBRARY = Path("/usr/lib/pushpin")
 # Of one request: a few thousand are refused.
 _ITEMS = 1_000
+# To open a stream while it begins, 20 a second.
+_ATTEMPTS = 400
 
 _CONFIGURATION = """
 [global]
@@ -105,6 +107,22 @@ class _Publisher:
         self._posting = None
 
 
+async def _until_it_holds(port: int) -> None:
+    """Wait until a stream is answered: the program that listens is there before the others."""
+    for _ in range(_ATTEMPTS):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /?group=none HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        try:
+            answer = await reader.readline()
+        except ConnectionResetError:
+            answer = b""
+        writer.close()
+        if answer.startswith(b"HTTP/1.1 200 "):
+            return
+        await asyncio.sleep(0.05)
+    raise SystemExit(f"Pushpin answers a stream with {answer!r}.")
+
+
 def run(listening: socket.socket, control: socket.socket, directory: Path) -> None:
     """Start Pushpin, and publish to it for ever."""
     import uvloop
@@ -128,6 +146,7 @@ async def _serve(origin: socket.socket, control: socket.socket, directory: Path)
     outside.start([program, f"--config={directory}/pushpin.conf", "--merge-output"], directory)
     await outside.until_it_answers(port, directory)
     await outside.until_it_answers(control_port, directory)
+    await _until_it_holds(port)
     publish = _Publisher(control_port).publish
     await publisher.connect(control, publish, {"port": port, "headers": {}})
     await asyncio.Event().wait()
