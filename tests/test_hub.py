@@ -111,6 +111,18 @@ class TestMemberships:
             assert layer.called("group_add") == [layer_group("a"), layer_group(BROADCAST)]
 
     @pytest.mark.history
+    async def test_event_of_another_group_costs_next_to_nothing(self, layer):
+        """Of a message to all most is for others: no frame is made of it, and it is not counted."""
+        async with subscribe("a"):
+            before = metrics.events_received
+            events = [
+                {"group": group, "number": 1, "mark": "m" * 8, "previous": "-" * 8, "data": group}
+                for group in ("b", "a", "c")
+            ]
+            get_hub().receive({"type": "sse.event", "group": "", "number": 1, "events": events})
+            assert metrics.events_received == before + 1
+
+    @pytest.mark.history
     async def test_group_of_all_that_cannot_be_joined_holds_nothing_up(self, layer):
         """Its server may be away, and that of the group be there."""
         layer.failures["group_add"] = [None, ConnectionError("refused")]

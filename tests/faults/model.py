@@ -1,7 +1,6 @@
 """A process in which nothing can be relied on."""
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from django_sse.hub import Hub, _hubs, get_hub
 from django_sse.publishing import apublish
 from django_sse.stores.base import Entry
 from tests.faults.model_clients import Client, Event
-from tests.faults.unreliable import Layer, Loop, Store
+from tests.faults.unreliable import Layer, Loop, Store, end_hub
 
 __all__ = ["World"]
 
@@ -173,11 +172,4 @@ class World:
     async def _close(self) -> None:
         for client in self.clients:
             await client.leave(0)
-        hub = get_hub()
-        await hub.link.close()
-        hub.dispose()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*rest, return_exceptions=True)
+        await end_hub()

@@ -1,7 +1,6 @@
 """Events to very many groups at once, over a layer that loses, repeats and reorders messages."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Iterator
 
@@ -9,8 +8,7 @@ import pytest
 from channels.layers import channel_layers
 
 from django_sse import apublish, publishing, stores, subscribe
-from django_sse.hub import get_hub
-from tests.faults.unreliable import Layer, Loop, Store
+from tests.faults.unreliable import Layer, Loop, Store, end_hub
 
 pytestmark = [pytest.mark.faults, pytest.mark.history]
 
@@ -25,20 +23,9 @@ def loop() -> Iterator[Loop]:
     asyncio.set_event_loop(loop)
     publishing._backlog._reset()
     yield loop
-    loop.run_until_complete(_end())
+    loop.run_until_complete(end_hub())
     loop.close()
     asyncio.set_event_loop(None)
-
-
-async def _end() -> None:
-    hub = get_hub()
-    await hub.link.close()
-    hub.dispose()
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(*rest, return_exceptions=True)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A loop with a clock of its own, and a layer and a store that fail as a test wants them to."""
 
 import asyncio
+import contextlib
 import copy
 import json
 from collections.abc import Callable, Sequence
@@ -8,11 +9,12 @@ from typing import Any
 
 from channels.layers import BaseChannelLayer
 
+from django_sse.hub import get_hub
 from django_sse.positions import START, Position
 from django_sse.stores.base import Entry, Slice
 from django_sse.stores.memory import MemoryStore
 
-__all__ = ["Layer", "Loop", "Store"]
+__all__ = ["Layer", "Loop", "Store", "end_hub"]
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -160,3 +162,15 @@ class Store(MemoryStore):
         """Be as at save()."""
         self.forget_all()
         self._histories().live.update(copy.deepcopy(snapshot))
+
+
+async def end_hub() -> None:
+    """End the hub of the running loop, and all other tasks of it."""
+    hub = get_hub()
+    await hub.link.close()
+    hub.dispose()
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*rest, return_exceptions=True)
