@@ -112,7 +112,7 @@ class TestMemberships:
 
     @pytest.mark.history
     async def test_event_of_another_group_costs_next_to_nothing(self, layer):
-        """Of a message to all most is for others: no frame is made of it, and it is not counted."""
+        """Of a message to all most is for others: it is not counted, and no frame is made."""
         async with subscribe("a"):
             before = metrics.events_received
             events = [
